@@ -1,0 +1,59 @@
+package kernel
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Lanes is the number of virtual lanes of every float loop, and the columns of a packed panel.
+const Lanes = 16
+
+// Set is one variant of every loop. All variants give the same bits. A Set is safe for concurrent use.
+type Set struct {
+	name  string
+	loops loops
+}
+
+// loops are the assembly routines of a variant; nil means the Go twin. Counts n are in steps of 16 lanes, strides in bytes.
+type loops struct {
+	gemm8      [2]product // on one panel, on two; nil: widen and use gemm16
+	gemm16     [2]product
+	widen      func(dst *int16, src *byte, n int)
+	dequant    func(y *float32, c *int32, wsum *int32, wscale *float32, bias *float32, scale float32, zero int32, n int)
+	spread     func(y *float32, ldy int, c *int32, ldc int, s float32, n int, rows int)
+	bounds     func(x *float32, ldx int, n int, rows int) (lo, hi float32)
+	gelu       func(y *float32, n int)
+	quantize8  func(dst *uint8, x *float32, inv float32, zero int32, n int)
+	quantize16 func(dst *int16, ldd int, x *float32, ldx int, inv float32, n int, rows int)
+	softmax    func(p *int16, c *int32, s float32, n int)
+	addNorm    func(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)
+	normalize  func(x *float32, n int)
+	fold       func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)
+}
+
+// product is c[m][16 or 32] = a[m][k] . b, k in groups of 4 bytes, ldb from one panel to the next.
+type product func(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m int)
+
+// twin has no assembly: the Go code itself.
+var twin = &Set{name: "go"}
+
+// Name returns what [ByName] takes: go, avx2 or avx512vnni.
+func (s *Set) Name() string { return s.name }
+
+// Best returns the fastest variant that this CPU runs.
+func Best() *Set { return variants[len(variants)-1] }
+
+// All returns every variant that this CPU runs, the Go twin first, the fastest last.
+func All() []*Set { return variants }
+
+// ByName returns a variant of this CPU, or an error that lists them.
+func ByName(name string) (*Set, error) {
+	var names []string
+	for _, s := range variants {
+		if s.name == name {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	return nil, fmt.Errorf("no kernel %q on this CPU: it has %s", name, strings.Join(names, ", "))
+}
