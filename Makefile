@@ -1,0 +1,41 @@
+# Everything here is one command of the Go tool or a script beside the code; `make help` lists it.
+GO ?= go
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ostraca
+PY = $(CACHE)/venv/bin/python
+SHARED ?= ../shared/data
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+build: ## bin/ostraca, static
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ostraca ./cmd/ostraca
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## the concurrent packages under the race detector
+	$(GO) test -race ./retrieval/index ./retrieval/encoder
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	.ci/fuzz $(or $(FUZZTIME),10s)
+
+ci: ## what a submission must pass
+	.ci/run
+
+bench: ## the kernels' and the index's benchmarks
+	$(GO) test -run '^$$' -bench . -benchtime 300ms ./retrieval/kernel ./retrieval/index
+
+generate: ## write the kernels' assembly anew
+	$(GO) generate ./retrieval/kernel
+
+golden: $(PY) ## the encoder against onnxruntime's fp32, fetched by its SHA-256 (needs $(SHARED)/scifact)
+	$(GO) run ./cmd/ostraca encode $(SHARED)/scifact --max-tokens 256 --out $(CACHE)/golden-$$$$ && \
+	$(PY) retrieval/encoder/bge/check.py $(CACHE)/golden-$$$$ --limit 9000; s=$$?; rm -rf $(CACHE)/golden-$$$$; exit $$s
+
+weights: $(PY) ## make the encoder's weights file anew, to the byte
+	$(PY) retrieval/encoder/bge/make.py --texts $(SHARED)/techdocs/corpus.jsonl.gz --queries $(SHARED)/techdocs/queries.jsonl --splits $(SHARED)/splits.json
+
+$(PY): retrieval/encoder/bge/requirements.txt
+	python3 -m venv $(CACHE)/venv && $(PY) -m pip install -q -r $< && touch $@
+
+.PHONY: help build test race fuzz ci bench generate golden weights
