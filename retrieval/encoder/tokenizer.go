@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	maxPieces    = 1 << 20
-	maxWordChars = 100 // a longer word is [UNK]
-	continuation = "##"
+	maxVocabulary = 1 << 20
+	maxWordChars  = 100 // a longer word is [UNK]
+	continuation  = "##"
 )
 
 // Token is one piece of a text.
@@ -41,8 +41,8 @@ type reserved struct {
 // NewWordPiece makes a tokenizer of a vocabulary in the order of ids. It wraps [retrieval.ErrCorrupt] if there are over
 // 2^20 pieces, if one is empty, not UTF-8 or there twice, or if [CLS], [SEP], [UNK], [PAD] or [MASK] is missing.
 func NewWordPiece(vocabulary []string) (*Tokenizer, error) {
-	if len(vocabulary) > maxPieces {
-		return nil, fmt.Errorf("vocabulary of %d pieces, the limit is %d: %w", len(vocabulary), maxPieces, retrieval.ErrCorrupt)
+	if len(vocabulary) > maxVocabulary {
+		return nil, fmt.Errorf("vocabulary of %d pieces, the limit is %d: %w", len(vocabulary), maxVocabulary, retrieval.ErrCorrupt)
 	}
 	t := &Tokenizer{pieces: vocabulary, heads: make(map[string]int32, len(vocabulary)), tails: map[string]int32{}}
 	for id, piece := range vocabulary {

@@ -1,6 +1,6 @@
 """Writes what the reference makes of texts, for tokenizer_test.go.
 
-tokenizers==0.23.3 with the tokenizer.json of BAAI/bge-small-en-v1.5 (Apache/MIT; the vocabulary is that of BERT uncased):
+tokenizers==0.23.3 with the tokenizer.json of BAAI/bge-small-en-v1.5 (MIT; the vocabulary is that of BERT uncased):
     python3 golden_tokens.py TOKENIZER.JSON XQUAD_EN [COUNT SEED FOLDER]
 tokens.jsonl.gz      COUNT texts (2,000), a line each: text, ids, starts and ends in bytes of UTF-8
 codepoints.txt       a hash of the answers on every code point, one a block of 4,096
