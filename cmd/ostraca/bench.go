@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ostraca/ops/dataset"
+	"ostraca/ops/eval"
+	"ostraca/retrieval"
+	"ostraca/retrieval/index"
+)
+
+// benchOptions are the flags of bench.
+type benchOptions struct {
+	queries int
+	recall  int
+	ids     string
+}
+
+func newBench(a *app) *cobra.Command {
+	var o benchOptions
+	c := &cobra.Command{
+		Use:   "bench DIR",
+		Short: "Measure speed, memory and recall on token vectors",
+		Long: "Loads the vectors in DIR (made by encode, or by any other tool in the same layout), asks its queries for 10 and 100 documents\n" +
+			"with the exact engine, and reports times, memory, and recall against MaxSim of the same vectors in float32.\n" +
+			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.",
+		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad && ostraca bench /tmp/xquad --threads 1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := a.bench(c.Context(), args[0], o)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(r)
+			}
+			a.printBench(r)
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")
+	f.IntVar(&o.recall, "recall-queries", 20, "of those, how many to check against float32, which is slow; 0 checks none")
+	f.StringVar(&o.ids, "ids", "", "write the rows found to this file: a JSON object a line with recall_target, k and ids")
+	return c
+}
+
+// benchReport is what bench --json prints.
+type benchReport struct {
+	Documents      int           `json:"documents"`
+	Tokens         int64         `json:"tokens"`
+	Width          int           `json:"width"`
+	QueryTokens    float64       `json:"query_tokens"` // mean of a query
+	BuildS         float64       `json:"build_s"`
+	BytesPerMemory float64       `json:"bytes_per_token_memory"`
+	BytesPerDisk   float64       `json:"bytes_per_token_disk"` // 0: this index lives in memory
+	PeakRSS        float64       `json:"peak_rss_mb"`
+	Kernel         string        `json:"kernel"`
+	Codec          string        `json:"codec"`
+	Results        []benchResult `json:"results"`
+}
+
+// benchResult is one setting.
+type benchResult struct {
+	RecallTarget  string   `json:"recall_target"`
+	K             int      `json:"k"`
+	Threads       int      `json:"threads"`
+	Recall10      *float64 `json:"recall@10,omitempty"`
+	Recall100     *float64 `json:"recall@100,omitempty"`
+	RecallQueries int      `json:"recall_queries"` // how many recall was measured on
+	P50           float64  `json:"p50_us"`
+	P95           float64  `json:"p95_us"`
+	CPU           float64  `json:"cpu_us"`         // processor time of a query, mean
+	Rate          float64  `json:"tokens_per_cpu"` // document tokens scored per processor second
+}
+
+// idsLine is a line of --ids.
+type idsLine struct {
+	RecallTarget string  `json:"recall_target"`
+	K            int     `json:"k"`
+	IDs          [][]int `json:"ids"` // rows of the documents, a list a query, best first
+}
+
+const exact = "exact"
+
+func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchReport, error) {
+	if o.queries < 1 || o.recall < 0 {
+		return nil, fmt.Errorf("--queries is %d and --recall-queries %d: at least 1 and 0: %w", o.queries, o.recall, retrieval.ErrInvalid)
+	}
+	set, err := a.set()
+	if err != nil {
+		return nil, err
+	}
+	v, err := dataset.OpenVectors(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	if v.QueryLen() == 0 {
+		return nil, fmt.Errorf("%s: no queries to ask: it needs query_tokens.npy and query_lens.npy: %w", dir, retrieval.ErrInvalid)
+	}
+	b := &bench{app: a, vectors: v, rows: map[string]int{}}
+	if b.index, err = index.New(v.Width(), index.Options{Kernel: set, Threads: a.threads}); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	if err := b.build(ctx); err != nil {
+		return nil, err
+	}
+	r := &benchReport{Documents: b.index.Len(), Tokens: v.Tokens(), Width: v.Width(), BuildS: time.Since(start).Seconds(), Kernel: set.Name(), Codec: "int8"}
+	r.BytesPerMemory = float64(b.index.Bytes()) / float64(max(1, v.Tokens()))
+	if err := b.pick(o.queries); err != nil {
+		return nil, err
+	}
+	for _, q := range b.queries {
+		r.QueryTokens += float64(len(q)/v.Width()) / float64(len(b.queries))
+	}
+	var found []idsLine
+	for _, k := range []int{10, 100} {
+		result, ids, err := b.run(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		r.Results, found = append(r.Results, result), append(found, idsLine{exact, k, ids})
+	}
+	r.PeakRSS = peakRSS() // before the float32 check, which is not the engine's
+	if err := b.recall(ctx, r, found, min(o.recall, len(b.queries))); err != nil {
+		return nil, err
+	}
+	return r, writeIDs(o.ids, found)
+}
+
+// bench is one run.
+type bench struct {
+	app     *app
+	vectors *dataset.Vectors
+	index   *index.Index
+	rows    map[string]int // of the documents by id
+	queries [][]float32
+}
+
+func (b *bench) build(ctx context.Context) error {
+	bar := b.app.progress("building", b.vectors.Len())
+	var batch []retrieval.Document
+	put := func() error {
+		err := b.index.Put(batch)
+		batch = nil
+		return err
+	}
+	for row, err := range b.vectors.Documents() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		d, err := document(dataset.Document{ID: row.ID}, row.Vectors, nil, b.vectors.Width())
+		if err != nil {
+			return err
+		}
+		b.rows[row.ID] = len(b.rows)
+		if batch = append(batch, d); len(batch) == 16*encodeBatch {
+			if err := put(); err != nil {
+				return err
+			}
+		}
+		bar.add(1)
+	}
+	return put()
+}
+
+// pick keeps n queries, rows int(linspace(0, all-1, n)), those without tokens left out.
+func (b *bench) pick(n int) error {
+	all := b.vectors.QueryLen()
+	want := map[int]bool{}
+	for i := range min(n, all) {
+		want[i*(all-1)/max(1, min(n, all)-1)] = true
+	}
+	i := 0
+	for row, err := range b.vectors.Queries() {
+		if err != nil {
+			return err
+		}
+		if want[i] && len(row.Vectors) > 0 {
+			b.queries = append(b.queries, row.Vectors)
+		}
+		i++
+	}
+	if len(b.queries) == 0 {
+		return fmt.Errorf("no query has a token: %w", retrieval.ErrInvalid)
+	}
+	return nil
+}
+
+// warmup is the queries asked before the clock starts.
+const warmup = 5
+
+// run asks every query for k documents.
+func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
+	r := benchResult{RecallTarget: exact, K: k, Threads: threads(b.app.threads)}
+	asked := make([]*retrieval.Query, len(b.queries))
+	for i, v := range b.queries {
+		var err error
+		if asked[i], err = index.QuantizeQuery(v, b.vectors.Width(), nil, k); err != nil {
+			return r, nil, err
+		}
+	}
+	for _, q := range asked[:min(warmup, len(asked))] {
+		if _, err := b.index.Search(ctx, q); err != nil {
+			return r, nil, err
+		}
+	}
+	var wall []float64
+	var ids [][]int
+	var tokens int64
+	bar, before := b.app.progress(fmt.Sprintf("searching k=%d", k), len(asked)), cpuSeconds()
+	for _, q := range asked {
+		start := time.Now()
+		answer, err := b.index.Search(ctx, q)
+		if err != nil {
+			return r, nil, err
+		}
+		wall = append(wall, time.Since(start).Seconds()*1e6)
+		tokens += answer.Stats.Tokens
+		rows := make([]int, len(answer.Hits))
+		for i, h := range answer.Hits {
+			rows[i] = b.rows[h.ID]
+		}
+		ids = append(ids, rows)
+		bar.add(1)
+	}
+	cpu := cpuSeconds() - before
+	r.P50, r.P95 = percentile(wall, .5), percentile(wall, .95)
+	r.CPU = cpu * 1e6 / float64(len(asked))
+	if cpu > 0 { // not known on every system
+		r.Rate = float64(tokens) / cpu
+	}
+	return r, ids, nil
+}
+
+// recall measures the overlap with float32 on n of the queries, spread evenly.
+func (b *bench) recall(ctx context.Context, r *benchReport, found []idsLine, n int) error {
+	if n == 0 {
+		return nil
+	}
+	var sample [][]float32
+	var at []int
+	for i := range n {
+		at = append(at, i*len(b.queries)/n)
+		sample = append(sample, b.queries[at[i]])
+	}
+	bar := b.app.progress("float32 check", b.vectors.Len())
+	best, err := eval.FloatMaxSim(b.matrices(ctx, bar), sample, b.vectors.Width(), 100)
+	if err != nil {
+		return err
+	}
+	for i := range r.Results {
+		x := &r.Results[i]
+		share := 0.0
+		for j, row := range at {
+			share += eval.Overlap(found[i].IDs[row], best[j], x.K)
+		}
+		share /= float64(n)
+		x.RecallQueries = n
+		if x.K == 10 {
+			x.Recall10 = &share
+		} else {
+			x.Recall100 = &share
+		}
+	}
+	return nil
+}
+
+// matrices yields the documents' vectors as they lie in the files.
+func (b *bench) matrices(ctx context.Context, bar *progress) func(func([]float32, error) bool) {
+	return func(yield func([]float32, error) bool) {
+		for row, err := range b.vectors.Documents() {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if !yield(row.Vectors, err) || err != nil {
+				return
+			}
+			bar.add(1)
+		}
+	}
+}
+
+func writeIDs(path string, found []idsLine) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for _, line := range found {
+		if err := json.NewEncoder(w).Encode(line); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (a *app) printBench(r *benchReport) {
+	a.printf("%d documents, %d tokens x %d, queries of %.1f tokens; codec %s, kernel %s\n", r.Documents, r.Tokens, r.Width, r.QueryTokens, r.Codec, r.Kernel)
+	a.printf("built in %.2f s, %.1f bytes/token in memory, peak resident %.0f MB\n", r.BuildS, r.BytesPerMemory, r.PeakRSS)
+	a.printf("%-8s %5s %8s %9s %10s %10s %10s %12s\n", "target", "k", "threads", "recall", "p50 ms", "p95 ms", "cpu ms", "Mtokens/cpu s")
+	for _, x := range r.Results {
+		recall := "-"
+		for _, v := range []*float64{x.Recall10, x.Recall100} {
+			if v != nil {
+				recall = fmt.Sprintf("%.4f", *v)
+			}
+		}
+		a.printf("%-8s %5d %8d %9s %10.3f %10.3f %10.3f %12.1f\n", x.RecallTarget, x.K, x.Threads, recall, x.P50/1e3, x.P95/1e3, x.CPU/1e3, x.Rate/1e6)
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ostraca/ops/dataset"
+	"ostraca/retrieval/encoder"
+)
+
+func newEncode(a *app) *cobra.Command {
+	var text textOptions
+	var dir string
+	var skipEmpty bool
+	c := &cobra.Command{
+		Use:   "encode PATH --out DIR",
+		Short: "Turn texts into token vectors, as NumPy files",
+		Long: "Encodes the documents of a BEIR directory or .jsonl file, and the directory's queries if it has any, into DIR:\n" +
+			"doc_tokens.npy (float16), doc_lens.npy, doc_token_ids.npy, query_tokens.npy (float32), query_lens.npy,\n" +
+			"docs.jsonl and queries.jsonl with the byte span of every token. An interrupted run leaves no such files.",
+		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad --max-tokens 256",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.encode(c.Context(), args[0], dir, text, skipEmpty)
+		},
+	}
+	c.Flags().StringVar(&dir, "out", "", "directory to write, which must not hold vectors already")
+	c.Flags().BoolVar(&skipEmpty, "skip-empty", false, "leave out documents without any token")
+	_ = c.MarkFlagRequired("out")
+	c.Flags().IntVar(&text.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted (default: read whole, in windows)")
+	c.Flags().IntVar(&text.queryTokens, "query-tokens", encoder.QueryTokens, "cut questions to this many tokens, [CLS] and [SEP] counted")
+	return c
+}
+
+// encodeJSON is what encode reports.
+type encodeJSON struct {
+	Out       string  `json:"out"`
+	Documents int     `json:"documents"`
+	Skipped   int     `json:"skipped"` // without tokens
+	Queries   int     `json:"queries"`
+	Tokens    int64   `json:"tokens"`
+	Width     int     `json:"width"`
+	Kernel    string  `json:"kernel"`
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"tokens_per_s"`
+}
+
+func (a *app) encode(ctx context.Context, path, dir string, text textOptions, skipEmpty bool) error {
+	total, err := dataset.Count(path)
+	if err != nil {
+		return err
+	}
+	queries, err := dataset.Queries(path)
+	if layout, _ := dataset.Detect(path); layout == dataset.JSONL || errors.Is(err, fs.ErrNotExist) {
+		queries, err = nil, nil // a file of documents has no questions, and a directory need not
+	}
+	if err != nil {
+		return err
+	}
+	e, err := a.encoder()
+	if err != nil {
+		return err
+	}
+	w, err := dataset.CreateVectors(dir, e.Width())
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	r := encodeJSON{Out: dir, Width: e.Width(), Kernel: e.Kernel().Name()}
+	start := time.Now()
+	add := func(row dataset.Row) error {
+		if skipEmpty && len(row.VocabIDs) == 0 {
+			r.Skipped++
+			return nil
+		}
+		r.Documents++
+		r.Tokens += int64(len(row.VocabIDs))
+		return w.AddDocument(row)
+	}
+	o := encoder.Options{MaxTokens: text.maxTokens, Threads: a.threads}
+	if err := encodeAll(ctx, e, o, a.progress("encoding", total), dataset.Documents(path), add); err != nil {
+		return err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	r.PerSecond = float64(r.Tokens) / r.Seconds
+	o.MaxTokens = text.queryTokens
+	asked := func(yield func(dataset.Document, error) bool) {
+		for _, q := range queries {
+			if !yield(dataset.Document{ID: q.ID, Text: q.Text}, nil) {
+				return
+			}
+		}
+	}
+	r.Queries = len(queries)
+	if err := encodeAll(ctx, e, o, a.progress("encoding questions", len(queries)), asked, w.AddQuery); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	a.printf("%d documents, %d tokens x %d, and %d questions in %s: %.1f s, %.0f tokens/s (%s)\n", r.Documents, r.Tokens, r.Width, r.Queries, dir, r.Seconds, r.PerSecond, r.Kernel)
+	return nil
+}
+
+// encodeAll encodes documents in batches and hands each on with its vectors.
+func encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, bar *progress, docs func(func(dataset.Document, error) bool), add func(dataset.Row) error) error {
+	var batch []dataset.Document
+	flush := func() error {
+		texts := make([]string, len(batch))
+		for i, d := range batch {
+			texts[i] = d.Text
+		}
+		matrices, err := e.Encode(ctx, texts, o)
+		if err != nil {
+			return named(err, batch)
+		}
+		for i, m := range matrices {
+			if err := add(row(batch[i], m)); err != nil {
+				return err
+			}
+		}
+		bar.add(len(batch))
+		batch = batch[:0]
+		return nil
+	}
+	for d, err := range docs {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, d); len(batch) == encodeBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+func row(d dataset.Document, m encoder.Matrix) dataset.Row {
+	ids := make([]int32, len(m.Tokens))
+	for i, t := range m.Tokens {
+		ids[i] = t.ID
+	}
+	return dataset.Row{Document: d, Vectors: m.Vectors, Spans: spans(m.Tokens), VocabIDs: ids}
+}
