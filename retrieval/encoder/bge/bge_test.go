@@ -93,7 +93,7 @@ func TestCodesHash(t *testing.T) {
 		e := load(t, set)
 		h := sha256.New()
 		all := encode(t, e, encoder.Options{MaxTokens: 9}, texts...)
-		all = append(all, encode(t, e, encoder.Options{}, strings.Join(texts[:22], " "))...)
+		all = append(all, encode(t, e, encoder.Options{}, strings.Join(texts[:26], " "))...)
 		for _, m := range all {
 			c := quantize(t, m, e.Width())
 			h.Write(c.Rows)

@@ -1,0 +1,192 @@
+package index
+
+import (
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"ostraca/retrieval"
+	"ostraca/retrieval/kernel"
+)
+
+const (
+	// maxMerged is the documents and tokens beyond which segments are no longer merged. It bounds the pause of a write, and
+	// the memory that a merge takes beside the segments it replaces: 200 MB at 384 dimensions.
+	maxMerged = 1 << 19
+
+	// stepWork is the multiplications between two looks at a search's context: half a millisecond of the fastest kernel.
+	stepWork = 1 << 27
+)
+
+// Options of an index. The zero value is good.
+type Options struct {
+	Threads int         // goroutines of one search at most; 0 is GOMAXPROCS
+	Kernel  *kernel.Set // nil is kernel.Best()
+}
+
+// Index is the documents of one shard, in memory. It is a [retrieval.Searcher] that scores every living document exactly.
+//
+// All methods are safe for concurrent use. Readers take no lock: the state is one immutable snapshot behind a pointer, and
+// whatever was read from it stays as it was. Writers wait for each other. A deleted document's memory is given back when its
+// segment is rewritten, at the latest when half of that is dead, and no reader holds it any more.
+type Index struct {
+	width, threads int
+	kernel         *kernel.Set
+	limit, step    int // maxMerged and stepWork; less in tests
+	writing        sync.Mutex
+	state          atomic.Pointer[snapshot]
+}
+
+// New returns an empty index of vectors of the given width, 1 to retrieval.MaxWidth.
+func New(width int, o Options) (*Index, error) {
+	if width < 1 || width > retrieval.MaxWidth {
+		return nil, fmt.Errorf("width is %d, it must be 1 to %d: %w", width, retrieval.MaxWidth, retrieval.ErrInvalid)
+	}
+	if o.Threads <= 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	if o.Kernel == nil {
+		o.Kernel = kernel.Best()
+	}
+	x := &Index{width: width, threads: o.Threads, kernel: o.Kernel, limit: maxMerged, step: stepWork}
+	x.state.Store(new(snapshot))
+	return x, nil
+}
+
+// Put inserts documents, and replaces those whose ids are held. All of the batch is seen at once, or, with an error, nothing
+// of it: one wrapping retrieval.ErrTooLarge for more than retrieval.MaxBatch, retrieval.ErrInvalid for an id that occurs
+// twice, or that of retrieval.Document.Validate. Nothing of docs is kept but strings and field values that are not JSON's.
+func (x *Index) Put(docs []retrieval.Document) error {
+	fresh, ids, err := x.prepare(docs)
+	if err != nil || len(docs) == 0 {
+		return err
+	}
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	next := x.snapshot().without(ids).with(fresh, x.width, x.limit)
+	x.state.Store(&next)
+	return nil
+}
+
+// Delete removes the documents of these ids and returns how many were held.
+func (x *Index) Delete(ids []string) int {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	before := x.snapshot()
+	next := before.without(ids).with(nil, x.width, x.limit)
+	x.state.Store(&next)
+	return before.documents() - next.documents()
+}
+
+// prepare checks a batch and returns it sorted by id, as it can be kept.
+func (x *Index) prepare(docs []retrieval.Document) ([]retrieval.Document, []string, error) {
+	if len(docs) > retrieval.MaxBatch {
+		return nil, nil, fmt.Errorf("%d documents at once, the limit is %d: %w", len(docs), retrieval.MaxBatch, retrieval.ErrTooLarge)
+	}
+	fresh, ids := make([]retrieval.Document, len(docs)), make([]string, len(docs))
+	for i, d := range docs {
+		if err := d.Validate(x.width); err != nil {
+			return nil, nil, fmt.Errorf("number %d of the batch: %w", i, err)
+		}
+		d.Fields, d.Spans = copyFields(d.Fields), slices.Clone(d.Spans)
+		fresh[i], ids[i] = d, d.ID
+	}
+	slices.Sort(ids)
+	for i := 1; i < len(ids); i++ {
+		if ids[i] == ids[i-1] {
+			return nil, nil, fmt.Errorf("document %q is twice in the batch: %w", ids[i], retrieval.ErrInvalid)
+		}
+	}
+	return fresh, ids, nil
+}
+
+// copyFields copies what JSON can nest.
+func copyFields(m map[string]any) map[string]any {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = copyValue(v)
+	}
+	return out
+}
+
+func copyValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return copyFields(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = copyValue(v[i])
+		}
+		return out
+	}
+	return v
+}
+
+// Get returns a document, or an error wrapping retrieval.ErrNotFound. It is the index's memory: the caller must not change
+// what it points to, and keeps its whole segment in memory as long as it keeps its codes.
+func (x *Index) Get(id string) (retrieval.Document, error) {
+	for _, p := range x.snapshot() {
+		if i, ok := p.lookup(id); ok {
+			return p.document(i), nil
+		}
+	}
+	return retrieval.Document{}, fmt.Errorf("document %q: %w", id, retrieval.ErrNotFound)
+}
+
+// List yields the documents whose ids are above after, by id, of the moment when the loop starts; "" starts at the first.
+// Documents are as from [Index.Get].
+func (x *Index) List(after string) iter.Seq[retrieval.Document] {
+	return func(yield func(retrieval.Document) bool) {
+		parts := x.snapshot()
+		next := make([]int, len(parts))
+		for i, p := range parts {
+			at, held := p.find(after)
+			if held {
+				at++
+			}
+			next[i] = p.alive(at)
+		}
+		for {
+			best := -1
+			for i, p := range parts {
+				if next[i] < len(p.records) && (best < 0 || p.records[next[i]].id < parts[best].records[next[best]].id) {
+					best = i
+				}
+			}
+			if best < 0 || !yield(parts[best].document(next[best])) {
+				return
+			}
+			next[best] = parts[best].alive(next[best] + 1)
+		}
+	}
+}
+
+// Len returns the number of documents.
+func (x *Index) Len() int { return x.snapshot().documents() }
+
+// Tokens returns the number of tokens of all documents.
+func (x *Index) Tokens() int {
+	n := 0
+	for _, p := range x.snapshot() {
+		n += p.tokens
+	}
+	return n
+}
+
+// Bytes returns the memory that documents take, those included that are dead and still there, without their fields.
+func (x *Index) Bytes() int {
+	n := 0
+	for _, p := range x.snapshot() {
+		n += p.bytes + 8*len(p.dead)
+	}
+	return n
+}
+
+func (x *Index) snapshot() snapshot { return *x.state.Load() }
