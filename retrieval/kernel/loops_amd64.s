@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func gemm8VNNIx1(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, MMX+
 TEXT ·gemm8VNNIx1(SB), NOSPLIT, $0-64
 	MOVQ c+0(FP), AX
 	MOVQ a+16(FP), CX
@@ -38,6 +38,8 @@ block12:
 	ADDQ   DX, R10
 	MOVQ   BX, R11
 	MOVQ   k+48(FP), R12
+	LEAQ   4096(R10)(DX*2), R13
+	ADDQ   DX, R13
 
 k12:
 	VMOVDQU32    (R11), Z13
@@ -65,6 +67,8 @@ k12:
 	VPDPBUSD     Z13, Z12, Z10
 	VPBROADCASTD (R10)(DX*2), Z12
 	VPDPBUSD     Z13, Z12, Z11
+	PREFETCHT0   (R13)
+	ADDQ         $0x30, R13
 	ADDQ         $0x40, R11
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
@@ -361,7 +365,7 @@ end1:
 	RET
 
 // func gemm8VNNIx2(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m int)
-// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI, MMX+
 TEXT ·gemm8VNNIx2(SB), NOSPLIT, $0-64
 	MOVQ c+0(FP), AX
 	MOVQ a+16(FP), CX
@@ -406,6 +410,8 @@ block12:
 	ADDQ   DX, R11
 	MOVQ   BX, R12
 	MOVQ   k+48(FP), R13
+	LEAQ   4096(R11)(DX*2), R14
+	ADDQ   DX, R14
 
 k12:
 	VMOVDQU32    (R12), Z25
@@ -446,6 +452,8 @@ k12:
 	VPBROADCASTD (R11)(DX*2), Z24
 	VPDPBUSD     Z25, Z24, Z22
 	VPDPBUSD     Z26, Z24, Z23
+	PREFETCHT0   (R14)
+	ADDQ         $0x30, R14
 	ADDQ         $0x40, R12
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9

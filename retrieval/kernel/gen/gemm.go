@@ -12,7 +12,7 @@ import (
 // 16-bit integers, so that 4 bytes of a row, broadcast, meet one vector of a panel. Two panels at a time on 512 bits.
 func gemms() {
 	for _, panels := range []int{1, 2} {
-		gemm(gemmShape{name: "gemm8VNNI", panels: panels, blocks: []int{12, 4, 1}, wide: true, dot: dotVNNI8})
+		gemm(gemmShape{name: "gemm8VNNI", panels: panels, blocks: []int{12, 4, 1}, wide: true, ahead: 4096, dot: dotVNNI8})
 		gemm(gemmShape{name: "gemm16VNNI", panels: panels, blocks: []int{12, 4, 1}, wide: true, dot: dotVNNI16})
 	}
 	gemm(gemmShape{name: "gemm16AVX2", panels: 1, blocks: []int{6, 2, 1}, dot: dotAVX2})
@@ -23,6 +23,7 @@ type gemmShape struct {
 	panels int   // panels of 16 columns per call
 	blocks []int // rows per register block, tried in turn
 	wide   bool
+	ahead  int                             // bytes behind a block that are fetched while it is worked on; 0 fetches none
 	dot    func(a, b, acc, tmp VecVirtual) // acc += a . b
 }
 
@@ -64,6 +65,12 @@ func gemm(s gemmShape) {
 		for i := range bv {
 			bv[i] = s.register()
 		}
+		fetch := rows == s.blocks[0] && s.ahead > 0
+		next := GP64()
+		if fetch {
+			LEAQ(Mem{Base: base[len(base)-1], Index: lda, Scale: 2, Disp: s.ahead}, next)
+			ADDQ(lda, next)
+		}
 		Label(label("k"))
 		for i := range bv {
 			s.loadPanel(bp, ldb, i, bv[i])
@@ -73,6 +80,10 @@ func gemm(s gemmShape) {
 			for i := range bv {
 				s.dot(av, bv[i], acc[r][i], tmp)
 			}
+		}
+		if fetch { // as many bytes as the block takes: rows of 4
+			PREFETCHT0(Mem{Base: next})
+			ADDQ(Imm(uint64(4*rows)), next)
 		}
 		ADDQ(Imm(64), bp)
 		base.advance(4)
