@@ -181,6 +181,17 @@ func TestCranfieldRanking(t *testing.T) {
 	compare(t, "cranfield.txt", out.String())
 }
 
+// TestNotice: the NOTICE names this very file.
+func TestNotice(t *testing.T) {
+	notice, err := os.ReadFile("NOTICE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(bge.Weights()); !strings.Contains(string(notice), hex.EncodeToString(sum[:])) {
+		t.Errorf("NOTICE does not name the SHA-256 of the weights, %x", sum)
+	}
+}
+
 // TestProvenance: what is fitted in the weights file never saw an evaluation set.
 func TestProvenance(t *testing.T) {
 	from := strings.ToLower(load(t, kernel.Best()).Config().WeightsFrom)
