@@ -42,6 +42,9 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("the query's maximum is %v: %w", q.Max, ErrInvalid)
 	case q.K < 1 || q.K > MaxK:
 		return fmt.Errorf("k is %d, it must be 1 to %d: %w", q.K, MaxK, ErrInvalid)
+	case q.K*q.Len() > MaxAlignments:
+		return fmt.Errorf("k is %d with %d query tokens: at most %d alignments are kept, so k must be %d or less: %w",
+			q.K, q.Len(), MaxAlignments, MaxAlignments/q.Len(), ErrTooLarge)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 	}
 	a.say("%d passages, %d tokens, in %.1f s. One token takes %.0f bytes.\n\n", m.loaded.Documents, m.loaded.Tokens, m.loaded.Seconds, float64(m.index.Bytes())/float64(max(1, m.loaded.Tokens)))
 	queries = m.answerable(queries, judgements)
-	rankings, p50, err := m.rank(ctx, queries)
+	rankings, p50, err := m.rank(ctx, queries, m.ask)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 )
 
 // evalOptions are the flags of eval.
@@ -23,6 +24,7 @@ type evalOptions struct {
 	queries  string
 	qrels    string
 	only     string
+	vectors  bool // ask with the query vectors of the directory
 	perQuery string
 	against  string
 }
@@ -52,6 +54,7 @@ func newEval(a *app) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.queries, "queries", "", "file of queries (default: queries.jsonl in PATH)")
 	f.StringVar(&o.qrels, "qrels", "", "file of judgements (default: qrels.tsv or qrels/test.tsv in PATH)")
+	f.BoolVar(&o.vectors, "query-vectors", false, "ask with the query vectors of the directory PATH, unweighted: for vectors of other encoders")
 	f.StringVar(&o.only, "only", "", "file of query ids, one a line: measure these alone")
 	f.StringVar(&o.perQuery, "per-query", "", "write the measures of every query to this file, a JSON object a line")
 	f.StringVar(&o.against, "against", "", "compare with this file of an earlier run")
@@ -95,7 +98,14 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	if err != nil {
 		return nil, err
 	}
-	rankings, p50, err := m.rank(ctx, queries)
+	ask := m.ask
+	if o.vectors {
+		o.text.noIDF = true
+		if ask, err = vectorAsker(path, queries); err != nil {
+			return nil, err
+		}
+	}
+	rankings, p50, err := m.rank(ctx, queries, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +181,41 @@ func judged(path string, o evalOptions) ([]dataset.Query, dataset.Judgements, er
 	return queries, judgements, nil
 }
 
+// asker turns texts into questions: by encoding them, or by looking their vectors up.
+type asker func(ctx context.Context, texts []string, k int) ([]question, error)
+
+// vectorAsker looks queries up among the query vectors of a directory, by id.
+func vectorAsker(dir string, queries []dataset.Query) (asker, error) {
+	v, err := dataset.OpenVectors(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	rows := map[string][]float32{}
+	for row, err := range v.Queries() {
+		if err != nil {
+			return nil, err
+		}
+		rows[row.ID] = row.Vectors
+	}
+	next := 0 // rank asks in the order of queries
+	return func(_ context.Context, texts []string, k int) ([]question, error) {
+		out := make([]question, len(texts))
+		for i := range texts {
+			id := queries[next].ID
+			next++
+			q, err := index.QuantizeQuery(rows[id], v.Width(), nil, k)
+			if err != nil {
+				return nil, fmt.Errorf("%s: vectors of query %q: %w", dir, id, err)
+			}
+			out[i] = question{Query: q, text: texts[i]}
+		}
+		return out, nil
+	}, nil
+}
+
 // rank asks all queries, one after the other, and returns the ids found for each and the median time of a search.
-func (m *memory) rank(ctx context.Context, queries []dataset.Query) (map[string][]string, float64, error) {
+func (m *memory) rank(ctx context.Context, queries []dataset.Query, ask asker) (map[string][]string, float64, error) {
 	bar := m.app.progress("searching", len(queries))
 	rankings := make(map[string][]string, len(queries))
 	var times []float64
@@ -181,7 +224,7 @@ func (m *memory) rank(ctx context.Context, queries []dataset.Query) (map[string]
 		for i, q := range batch {
 			texts[i] = q.Text
 		}
-		qs, err := m.ask(ctx, texts, rankedHits)
+		qs, err := ask(ctx, texts, rankedHits)
 		if err != nil {
 			return nil, 0, err
 		}

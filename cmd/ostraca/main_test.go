@@ -161,6 +161,10 @@ func TestEval(t *testing.T) {
 	if v["ndcg@10"] != 1.0 {
 		t.Errorf("of vectors: %v", v)
 	}
+	v = object(t, "eval", dir, "--qrels", filepath.Join(corpus, "qrels.tsv"), "--query-vectors")
+	if v["ndcg@10"] != 1.0 || v["query_weights"] != "none" {
+		t.Errorf("with query vectors: %v", v)
+	}
 }
 
 func TestDemo(t *testing.T) {

@@ -207,8 +207,11 @@ type question struct {
 	tokens []encoder.Token
 }
 
-// ask prepares questions for the k best documents.
+// ask encodes questions for the k best documents.
 func (m *memory) ask(ctx context.Context, texts []string, k int) ([]question, error) {
+	if m.index.Width() != m.encoder.Width() {
+		return nil, fmt.Errorf("the vectors are %d wide and the encoder's %d: they are of another encoder, which this command cannot ask with: %w", m.index.Width(), m.encoder.Width(), retrieval.ErrInvalid)
+	}
 	matrices, err := m.encoder.Encode(ctx, texts, encoder.Options{MaxTokens: m.text.queryTokens, Threads: m.app.threads})
 	if err != nil {
 		return nil, err

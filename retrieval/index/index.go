@@ -168,6 +168,9 @@ func (x *Index) List(after string) iter.Seq[retrieval.Document] {
 	}
 }
 
+// Width returns the dimensions of a vector.
+func (x *Index) Width() int { return x.width }
+
 // Len returns the number of documents.
 func (x *Index) Len() int { return x.snapshot().documents() }
 
