@@ -14,8 +14,15 @@ type Span struct {
 	End   uint32 `json:"end"`
 }
 
+// Codec names how vectors became codes. Codes of different codecs cannot meet: a change of the formula is another name.
+type Codec string
+
+// Int8 is the codec of docs/score.md, so far the only one.
+const Int8 Codec = "int8"
+
 // Codes are the quantised token vectors of one document, in the layout of docs/score.md.
 type Codes struct {
+	Codec  Codec
 	Width  int      // dimensions of a vector
 	Rows   []byte   // Len() rows of Stride(Width) bytes, each a code + 128, padded with 128
 	Scales []uint16 // one a token, 1 to MaxScale
@@ -31,6 +38,8 @@ func Stride(width int) int { return (width + 3) &^ 3 }
 func (c Codes) check(width int) error {
 	n, stride := c.Len(), Stride(width)
 	switch {
+	case c.Codec != Int8 && (n > 0 || c.Codec != ""):
+		return fmt.Errorf("codes of codec %q, only %q is known: %w", c.Codec, Int8, ErrInvalid)
 	case n > MaxDocumentTokens:
 		return fmt.Errorf("%d tokens, the limit is %d: %w", n, MaxDocumentTokens, ErrTooLarge)
 	case c.Width != width && (n > 0 || c.Width != 0):
@@ -65,7 +74,7 @@ type Document struct {
 // Validate reports why d cannot be held among vectors of the given width, or nil. A document without tokens is valid: it
 // is kept and in no answer. Errors wrap [ErrInvalid] or [ErrTooLarge].
 func (d *Document) Validate(width int) error {
-	if err := checkID(d.ID); err != nil {
+	if err := CheckID(d.ID); err != nil {
 		return err
 	}
 	if len(d.Text) > MaxTextBytes {
@@ -85,8 +94,9 @@ func (d *Document) Validate(width int) error {
 	return nil
 }
 
-// checkID reports why an id cannot name a document, or nil: ids go into keys, paths and logs.
-func checkID(id string) error {
+// CheckID reports why an id cannot name a document, or nil: ids go into keys, paths and logs. Errors wrap [ErrInvalid] or
+// [ErrTooLarge].
+func CheckID(id string) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("id is empty: %w", ErrInvalid)

@@ -10,7 +10,7 @@ import (
 
 // document returns a valid document of n tokens of width 6.
 func document(n int) Document {
-	c := Codes{Width: 6, Rows: bytes.Repeat([]byte{128}, n*Stride(6)), Scales: slices.Repeat([]uint16{MaxScale}, n)}
+	c := Codes{Codec: Int8, Width: 6, Rows: bytes.Repeat([]byte{128}, n*Stride(6)), Scales: slices.Repeat([]uint16{MaxScale}, n)}
 	return Document{ID: "a", Text: "text", Codes: c}
 }
 
@@ -21,6 +21,7 @@ func TestDocumentValidate(t *testing.T) {
 	}{
 		"as it is":          {func(d *Document) {}, nil},
 		"no tokens":         {func(d *Document) { *d = document(0) }, nil},
+		"codec":             {func(d *Document) { d.Codes.Codec = "2bit" }, ErrInvalid},
 		"no codes at all":   {func(d *Document) { d.Codes = Codes{} }, nil},
 		"most tokens":       {func(d *Document) { *d = document(MaxDocumentTokens) }, nil},
 		"too many tokens":   {func(d *Document) { *d = document(MaxDocumentTokens + 1) }, ErrTooLarge},

@@ -15,6 +15,7 @@ const (
 
 // Query is a question in codes: what crosses to every shard unchanged.
 type Query struct {
+	Codec   Codec
 	Width   int
 	Codes   []int8   // Len() rows of Width codes, -127 to 127
 	Weights []uint16 // one a token, UnitWeight is 1.0
@@ -32,6 +33,8 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("query has no tokens: %w", ErrInvalid)
 	case q.Len() > MaxQueryTokens:
 		return fmt.Errorf("query has %d tokens, the limit is %d: %w", q.Len(), MaxQueryTokens, ErrTooLarge)
+	case q.Codec != Int8:
+		return fmt.Errorf("query of codec %q, only %q is known: %w", q.Codec, Int8, ErrInvalid)
 	case q.Width < 1 || q.Width > MaxWidth:
 		return fmt.Errorf("query vectors are %d wide, the limit is 1 to %d: %w", q.Width, MaxWidth, ErrInvalid)
 	case len(q.Codes) != q.Len()*q.Width:

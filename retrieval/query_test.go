@@ -8,7 +8,7 @@ import (
 
 // query returns a valid query of n tokens.
 func query(n int) *Query {
-	q := &Query{Width: 6, Codes: make([]int8, 6*n), Weights: make([]uint16, n), Max: .5, K: 1}
+	q := &Query{Codec: Int8, Width: 6, Codes: make([]int8, 6*n), Weights: make([]uint16, n), Max: .5, K: 1}
 	for i := range q.Weights {
 		q.Weights[i], q.Codes[6*i] = UnitWeight, 127
 	}
@@ -55,6 +55,7 @@ func TestQueryValidate(t *testing.T) {
 	}{
 		"no tokens":  {func(q *Query) { q.Codes, q.Weights = nil, nil }, ErrInvalid},
 		"too many":   {func(q *Query) { *q = *query(MaxQueryTokens + 1) }, ErrTooLarge},
+		"codec":      {func(q *Query) { q.Codec = "2bit" }, ErrInvalid},
 		"width 0":    {func(q *Query) { q.Width = 0 }, ErrInvalid},
 		"too wide":   {func(q *Query) { q.Width = MaxWidth + 1 }, ErrInvalid},
 		"codes":      {func(q *Query) { q.Codes = q.Codes[1:] }, ErrInvalid},

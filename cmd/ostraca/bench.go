@@ -114,7 +114,7 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	if err := b.build(ctx); err != nil {
 		return nil, err
 	}
-	r := &benchReport{Documents: b.index.Len(), Tokens: v.Tokens(), Width: v.Width(), BuildS: time.Since(start).Seconds(), Kernel: set.Name(), Codec: "int8"}
+	r := &benchReport{Documents: b.index.Len(), Tokens: v.Tokens(), Width: v.Width(), BuildS: time.Since(start).Seconds(), Kernel: set.Name(), Codec: string(retrieval.Int8)}
 	r.BytesPerMemory = float64(b.index.Bytes()) / float64(max(1, v.Tokens()))
 	if err := b.pick(o.queries); err != nil {
 		return nil, err

@@ -77,20 +77,20 @@ func (a *attention) packKeys(width, n int) {
 	}
 }
 
-// packValues lays the values out with the sequence as depth: two rows meet in one 32-bit word.
+// packValues lays the values out with the sequence as depth: two rows alternate.
 func (a *attention) packValues(width, n int) {
 	a.values.Reset(width, n)
-	dst, depth := pairs(a.values.Data), a.values.K/2
+	depth := a.values.K / 2
 	for j := 0; j < n; j += 2 {
 		even, odd := a.rows[j*width:][:width], zeros[:width]
 		if j+1 < n {
 			odd = a.rows[(j+1)*width:][:width]
 		}
 		for c := 0; c < width; c += kernel.Lanes {
-			words := dst[(c/kernel.Lanes*depth+j/2)*kernel.Lanes:][:kernel.Lanes]
+			dst := a.values.Data[(c/kernel.Lanes*depth+j/2)*2*kernel.Lanes:][:2*kernel.Lanes]
 			e, o := even[c:][:kernel.Lanes], odd[c:][:kernel.Lanes]
-			for i := range words {
-				words[i] = uint32(uint16(e[i])) | uint32(uint16(o[i]))<<16
+			for i, x := range e {
+				dst[2*i], dst[2*i+1] = x, o[i]
 			}
 		}
 	}
@@ -104,16 +104,11 @@ func (a *attention) mix(set *kernel.Set, width, at, rows, n int, scale float32) 
 	a.scores, a.probabilities = grow(a.scores, rows*cols), grow(a.probabilities, rows*cols)
 	set.Gemm16(a.scores, a.query[at*width:], width, &a.keys, rows)
 	for r := range rows {
-		row := a.scores[r*cols:][:cols]
-		for j := n; j < cols; j++ {
-			row[j] = kernel.Masked
-		}
-		set.Softmax(a.probabilities[r*cols:][:cols], row, scale)
+		set.Softmax(a.probabilities[r*cols:][:cols], a.scores[r*cols:][:cols], n, scale)
 	}
 	a.mixed = grow(a.mixed, rows*width)
 	set.Gemm16(a.mixed, a.probabilities, cols, &a.values, rows)
 }
 
-// pairs views 16-bit integers two by two. Little-endian is assumed nowhere: both sides are written and read the same way
-// by the loops of package kernel, except where packValues joins two, which is why it is tested on every architecture.
+// pairs views 16-bit integers two by two, to move them together.
 func pairs(x []int16) []uint32 { return unsafe.Slice((*uint32)(unsafe.Pointer(&x[0])), len(x)/2) }

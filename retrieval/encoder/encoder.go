@@ -38,7 +38,7 @@ type Options struct {
 type Matrix struct {
 	Tokens  []Token   // without [CLS] and [SEP]
 	Vectors []float32 // len(Tokens) rows, unit length
-	Pooled  []float32 // the vector of the first [CLS], unit length
+	Pooled  []float32 // the vector of [CLS], of the first window where there are several, unit length
 	Cut     int       // pieces that MaxTokens left out
 }
 
@@ -51,8 +51,12 @@ type TextError struct {
 func (e *TextError) Error() string { return fmt.Sprintf("text %d: %v", e.Text, e.Err) }
 func (e *TextError) Unwrap() error { return e.Err }
 
-// Load reads a weights file and prepares it for one kernel variant. The bytes may be dropped afterwards.
+// Load reads a weights file and prepares it for one kernel variant; nil is kernel.Best(). The bytes may be dropped
+// afterwards. An error wraps retrieval.ErrCorrupt.
 func Load(weights []byte, set *kernel.Set) (*Encoder, error) {
+	if set == nil {
+		set = kernel.Best()
+	}
 	f, err := parse(weights)
 	if err != nil {
 		return nil, err
@@ -99,7 +103,8 @@ func (e *Encoder) QueryWeights(tokens []Token) []uint16 {
 	return out
 }
 
-// Encode returns one matrix a text. A text over a limit fails the call before anything is encoded.
+// Encode returns one matrix a text. A text over a limit fails the call before anything is encoded, with a [TextError] that wraps
+// retrieval.ErrTooLarge; options out of range wrap retrieval.ErrInvalid, a cancelled call the context's error.
 func (e *Encoder) Encode(ctx context.Context, texts []string, o Options) ([]Matrix, error) {
 	if o.MaxTokens != 0 && (o.MaxTokens < minimumTokens || o.MaxTokens > MaxTokens) {
 		return nil, fmt.Errorf("cut to %d tokens: it must be %d to %d, [CLS] and [SEP] counted: %w", o.MaxTokens, minimumTokens, MaxTokens, retrieval.ErrInvalid)

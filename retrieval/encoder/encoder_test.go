@@ -153,7 +153,7 @@ func TestInvariance(t *testing.T) {
 
 // TestWindows compares the ownership of pieces with its definition, piece by piece.
 func TestWindows(t *testing.T) {
-	for _, size := range []int{254, 62} {
+	for _, size := range []int{254, 100, 63, 62} {
 		for n := range 1200 {
 			ws, owner := windows(n, size), -1
 			for i := range n {
@@ -188,6 +188,28 @@ func TestWindows(t *testing.T) {
 			if kept != n || n > size && ws[1].start != 192*size/254 {
 				t.Fatalf("%d pieces: windows %v", n, ws)
 			}
+		}
+	}
+}
+
+// TestLongText: a vector of a long text is, to the bit, that of the window that speaks for it, encoded as a text of its own.
+func TestLongText(t *testing.T) {
+	e := load(t, encodertest.Int8(), kernel.Best())
+	text := strings.Repeat("the of and, in to . a was ; he it ", 70) // a piece a word: a window may start anywhere
+	m := encode(t, e, Options{}, text)[0]
+	ws := windows(len(m.Tokens), e.windowPieces())
+	if len(ws) < 3 {
+		t.Fatalf("%d tokens are only %d windows", len(m.Tokens), len(ws))
+	}
+	for _, w := range ws {
+		part := text[m.Tokens[w.start].Span.Start:m.Tokens[w.end-1].Span.End]
+		alone := encode(t, e, Options{}, part)[0]
+		if len(alone.Tokens) != w.end-w.start {
+			t.Fatalf("window %v holds %d tokens", w, len(alone.Tokens))
+		}
+		H := e.Width()
+		if !slices.Equal(m.Vectors[w.ownStart*H:w.ownEnd*H], alone.Vectors[(w.ownStart-w.start)*H:(w.ownEnd-w.start)*H]) {
+			t.Errorf("window %v: its vectors are not those of its text", w)
 		}
 	}
 }

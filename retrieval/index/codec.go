@@ -19,7 +19,7 @@ func Quantize(vectors []float32, width int) (retrieval.Codes, error) {
 		return retrieval.Codes{}, err
 	}
 	stride := retrieval.Stride(width)
-	c := retrieval.Codes{Width: width, Rows: make([]byte, n*stride), Scales: make([]uint16, n)}
+	c := retrieval.Codes{Codec: retrieval.Int8, Width: width, Rows: make([]byte, n*stride), Scales: make([]uint16, n)}
 	x := make([]float32, width)
 	for t := range n {
 		if err := unit(x, vectors[t*width:]); err != nil {
@@ -56,7 +56,7 @@ func QuantizeQuery(vectors []float32, width int, weights []uint16, k int) (*retr
 			return nil, fmt.Errorf("token %d: %w", t, err)
 		}
 	}
-	q := &retrieval.Query{Width: width, Codes: make([]int8, len(x)), Weights: slices.Clone(weights), Max: largest(x), K: k}
+	q := &retrieval.Query{Codec: retrieval.Int8, Width: width, Codes: make([]int8, len(x)), Weights: slices.Clone(weights), Max: largest(x), K: k}
 	for i, v := range x {
 		q.Codes[i] = int8(code(v, 127/q.Max))
 	}

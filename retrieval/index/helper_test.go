@@ -21,7 +21,7 @@ func floats(rng *rand.Rand, n, width int) []float32 {
 
 // someCodes returns codes of n tokens; often extreme ones, or all tokens alike.
 func someCodes(rng *rand.Rand, n, width int) retrieval.Codes {
-	c := retrieval.Codes{Width: width, Rows: make([]byte, n*retrieval.Stride(width)), Scales: make([]uint16, n)}
+	c := retrieval.Codes{Codec: retrieval.Int8, Width: width, Rows: make([]byte, n*retrieval.Stride(width)), Scales: make([]uint16, n)}
 	kind := rng.IntN(4)
 	for t := range n {
 		row := c.Rows[t*retrieval.Stride(width):][:retrieval.Stride(width)]

@@ -9,8 +9,8 @@ import (
 	"ostraca/retrieval"
 )
 
-// segment is some documents, sorted by id, that never change. Only this file and codec.go know how vectors are laid out:
-// a codec of fewer bits, and a coarse tier that proposes candidates, go here and in what a search asks of a segment.
+// segment is some documents, sorted by id, that never change. Here is the seam for more codecs and for candidates: codec.go
+// makes the codes, a segment keeps them, scan.score in search.go is all that a search asks of a document's codes.
 type segment struct {
 	width   int
 	rows    []byte   // of all documents, one after the other, as retrieval.Codes has them
@@ -69,6 +69,7 @@ func (s *segment) length(i int) int { return s.starts[i+1] - s.starts[i] }
 func (s *segment) codes(i int) retrieval.Codes {
 	from, to, stride := s.starts[i], s.starts[i+1], retrieval.Stride(s.width)
 	return retrieval.Codes{
+		Codec:  retrieval.Int8,
 		Width:  s.width,
 		Rows:   s.rows[from*stride : to*stride : to*stride],
 		Scales: s.scales[from:to:to],

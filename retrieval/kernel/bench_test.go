@@ -65,6 +65,6 @@ func BenchmarkRows(b *testing.B) {
 		run("Bounds1536", func() { s.Bounds(x, 1536, 1536, 1) })
 		run("Quantize8x1536", func() { s.Quantize8(u, x, 1, 3) })
 		run("AddNorm384", func() { s.AddNorm(y, y, gain, bias, 1) })
-		run("Softmax128", func() { s.Softmax(p, c[:128], .001) })
+		run("Softmax128", func() { s.Softmax(p, c[:128], 128, .001) })
 	}
 }

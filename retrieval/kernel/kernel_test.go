@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// each runs a test on every variant but the Go twin, which it is compared with.
+// each runs a test on every variant of this CPU, the Go twin included.
 func each(t *testing.T, f func(t *testing.T, s *Set, rng *rand.Rand)) {
 	for _, s := range All() {
 		t.Run(s.name, func(t *testing.T) { f(t, s, rand.New(rand.NewPCG(1, 2))) })
@@ -139,7 +139,7 @@ func TestRows(t *testing.T) {
 					c[i], sums[i] = rng.Int32N(1<<26)-1<<25, rng.Int32N(1<<17)-1<<16
 				}
 				got, want = on(func(s *Set, x []float32) {
-					s.Dequantize(x, c, sums, Affine{gain, bias}, float32(spread), int32(rng.IntN(1)+77))
+					s.Dequantize(x, c, sums, Affine{gain, bias}, float32(spread), 77)
 				})
 				sameBits(t, "Dequantize "+name, got, want)
 				got, want = on(func(s *Set, x []float32) { s.Spread(x, 16, c, 16, float32(spread), 16, n/16) })
@@ -162,16 +162,61 @@ func TestRows(t *testing.T) {
 					for i := range c {
 						c[i] = rng.Int32N(2<<bits) - 1<<bits
 					}
-					for i := range rng.IntN(16) {
-						c[n-1-i] = Masked
-					}
+					real := n - rng.IntN(16)
 					c0, c1 := slices.Clone(c), slices.Clone(c)
-					s.Softmax(w0, c0, float32(spread)*1e-4)
-					twin.Softmax(w1, c1, float32(spread)*1e-4)
+					s.Softmax(w0, c0, real, float32(spread)*1e-4)
+					twin.Softmax(w1, c1, real, float32(spread)*1e-4)
 					if !slices.Equal(w0, w1) {
 						t.Fatalf("Softmax %s differs", name)
 					}
 				}
+			}
+		}
+	})
+}
+
+// TestSoftmaxPadding: padding takes no probability, whatever the scale, 0 included.
+func TestSoftmaxPadding(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for _, scale := range []float32{0, 1e-30, 1e-9, 1, 1e9} {
+			for n := 1; n <= 32; n++ {
+				cols := (n + 15) / 16 * 16
+				p, c := make([]int16, cols), make([]int32, cols)
+				for i := range c {
+					c[i] = 1 << 30 // padding that was never cleared
+				}
+				for i := range n {
+					c[i] = -1 << 30
+				}
+				s.Softmax(p, c, n, scale)
+				for i, x := range p {
+					if want := int16(math.RoundToEven(32767 / float64(n))); i < n && x != want || i >= n && x != 0 {
+						t.Fatalf("scale %g, %d of %d: element %d is %d", scale, n, cols, i, x)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestLengths: a row that is not whole vectors is a panic in every variant, not other bits in some.
+func TestLengths(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, _ *rand.Rand) {
+		for _, n := range []int{0, 17} {
+			for name, f := range map[string]func(x []float32){
+				"Gelu":      func(x []float32) { s.Gelu(x) },
+				"Normalize": func(x []float32) { s.Normalize(x) },
+				"Softmax":   func(x []float32) { s.Softmax(make([]int16, n), make([]int32, n), n, 1) },
+				"Bounds":    func(x []float32) { s.Bounds(x, n, n, 1) },
+			} {
+				func() {
+					defer func() {
+						if recover() == nil {
+							t.Errorf("%s took %d elements", name, n)
+						}
+					}()
+					f(make([]float32, n))
+				}()
 			}
 		}
 	})
@@ -198,10 +243,10 @@ func TestApproximations(t *testing.T) {
 		}
 	}
 	p := make([]int16, 32)
-	c := slices.Repeat([]int32{Masked}, 32)
-	c[3], c[20] = 5, 5
-	twin.Softmax(p, c, 1)
-	if p[3] != 16384 || p[20] != 16384 || p[0] != 0 {
+	c := make([]int32, 32)
+	c[3], c[16] = 1000, 1000
+	twin.Softmax(p, c, 17, 1)
+	if p[3] != 16384 || p[16] != 16384 || p[0] != 0 {
 		t.Fatalf("softmax of two equal scores: %v", p)
 	}
 }

@@ -41,7 +41,7 @@ func quantize8AVX512(dst *uint8, x *float32, inv float32, zero int32, n int)
 func quantize16AVX512(dst *int16, ldd int, x *float32, ldx int, inv float32, n int, rows int)
 
 //go:noescape
-func softmaxAVX512(p *int16, c *int32, s float32, n int)
+func softmaxAVX512(p *int16, c *int32, s float32, mask *int32, n int)
 
 //go:noescape
 func addNormAVX512(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)
@@ -71,7 +71,7 @@ func quantize8AVX2(dst *uint8, x *float32, inv float32, zero int32, n int)
 func quantize16AVX2(dst *int16, ldd int, x *float32, ldx int, inv float32, n int, rows int)
 
 //go:noescape
-func softmaxAVX2(p *int16, c *int32, s float32, n int)
+func softmaxAVX2(p *int16, c *int32, s float32, mask *int32, n int)
 
 //go:noescape
 func addNormAVX2(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)

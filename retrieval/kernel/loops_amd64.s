@@ -1508,12 +1508,12 @@ step:
 	VZEROUPPER
 	RET
 
-// func softmaxAVX512(p *int16, c *int32, s float32, n int)
+// func softmaxAVX512(p *int16, c *int32, s float32, mask *int32, n int)
 // Requires: AVX, AVX2, AVX512DQ, AVX512F, SSE
-TEXT ·softmaxAVX512(SB), NOSPLIT, $0-32
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-40
 	MOVQ    p+0(FP), AX
 	MOVQ    c+8(FP), CX
-	MOVQ    n+24(FP), DX
+	MOVQ    n+32(FP), DX
 	VMOVUPS (CX), Z0
 	MOVQ    CX, SI
 	MOVQ    DX, BX
@@ -1539,25 +1539,31 @@ max:
 	MOVQ          DX, BX
 
 exp:
-	VMOVUPS       (SI), Z1
-	VPSUBD        Z0, Z1, Z1
-	VCVTDQ2PS     Z1, Z1
-	VMULPS        Z2, Z1, Z1
-	VMAXPS        lanesc2fc0000<>+0(SB), Z1, Z1
-	VADDPS        lanes4b400000<>+0(SB), Z1, Z4
-	VSUBPS        lanes4b400000<>+0(SB), Z4, Z5
-	VSUBPS        Z5, Z1, Z5
-	VMOVUPS       lanes3c1ccb2f<>+0(SB), Z1
-	VMULPS        Z5, Z1, Z1
-	VADDPS        lanes3d6509d3<>+0(SB), Z1, Z1
-	VMULPS        Z5, Z1, Z1
-	VADDPS        lanes3e76036e<>+0(SB), Z1, Z1
-	VMULPS        Z5, Z1, Z1
-	VADDPS        lanes3f31706f<>+0(SB), Z1, Z1
-	VMULPS        Z5, Z1, Z1
-	VADDPS        lanes3f7ffff4<>+0(SB), Z1, Z1
-	VPSLLD        $0x17, Z4, Z4
-	VPADDD        Z4, Z1, Z1
+	VMOVUPS   (SI), Z1
+	VPSUBD    Z0, Z1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMAXPS    lanesc2fc0000<>+0(SB), Z1, Z1
+	VADDPS    lanes4b400000<>+0(SB), Z1, Z4
+	VSUBPS    lanes4b400000<>+0(SB), Z4, Z5
+	VSUBPS    Z5, Z1, Z5
+	VMOVUPS   lanes3c1ccb2f<>+0(SB), Z1
+	VMULPS    Z5, Z1, Z1
+	VADDPS    lanes3d6509d3<>+0(SB), Z1, Z1
+	VMULPS    Z5, Z1, Z1
+	VADDPS    lanes3e76036e<>+0(SB), Z1, Z1
+	VMULPS    Z5, Z1, Z1
+	VADDPS    lanes3f31706f<>+0(SB), Z1, Z1
+	VMULPS    Z5, Z1, Z1
+	VADDPS    lanes3f7ffff4<>+0(SB), Z1, Z1
+	VPSLLD    $0x17, Z4, Z4
+	VPADDD    Z4, Z1, Z1
+	CMPQ      BX, $0x01
+	JNE       whole
+	MOVQ      mask+24(FP), DI
+	VANDPS    (DI), Z1, Z1
+
+whole:
 	VADDPS        Z1, Z3, Z3
 	VMOVUPS       Z1, (SI)
 	ADDQ          $0x40, SI
@@ -2162,12 +2168,12 @@ step:
 	VZEROUPPER
 	RET
 
-// func softmaxAVX2(p *int16, c *int32, s float32, n int)
+// func softmaxAVX2(p *int16, c *int32, s float32, mask *int32, n int)
 // Requires: AVX, AVX2, SSE
-TEXT ·softmaxAVX2(SB), NOSPLIT, $0-32
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-40
 	MOVQ    p+0(FP), AX
 	MOVQ    c+8(FP), CX
-	MOVQ    n+24(FP), DX
+	MOVQ    n+32(FP), DX
 	VMOVUPS (CX), Y0
 	VMOVUPS 32(CX), Y1
 	MOVQ    CX, SI
@@ -2197,44 +2203,51 @@ max:
 	MOVQ         DX, BX
 
 exp:
-	VMOVUPS      (SI), Y2
-	VMOVUPS      32(SI), Y3
-	VPSUBD       Y0, Y2, Y2
-	VPSUBD       Y1, Y3, Y3
-	VCVTDQ2PS    Y2, Y2
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y4, Y2, Y2
-	VMULPS       Y5, Y3, Y3
-	VMAXPS       lanesc2fc0000<>+0(SB), Y2, Y2
-	VMAXPS       lanesc2fc0000<>+32(SB), Y3, Y3
-	VADDPS       lanes4b400000<>+0(SB), Y2, Y8
-	VADDPS       lanes4b400000<>+32(SB), Y3, Y9
-	VSUBPS       lanes4b400000<>+0(SB), Y8, Y10
-	VSUBPS       lanes4b400000<>+32(SB), Y9, Y11
-	VSUBPS       Y10, Y2, Y10
-	VSUBPS       Y11, Y3, Y11
-	VMOVUPS      lanes3c1ccb2f<>+0(SB), Y2
-	VMOVUPS      lanes3c1ccb2f<>+32(SB), Y3
-	VMULPS       Y10, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VADDPS       lanes3d6509d3<>+0(SB), Y2, Y2
-	VADDPS       lanes3d6509d3<>+32(SB), Y3, Y3
-	VMULPS       Y10, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VADDPS       lanes3e76036e<>+0(SB), Y2, Y2
-	VADDPS       lanes3e76036e<>+32(SB), Y3, Y3
-	VMULPS       Y10, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VADDPS       lanes3f31706f<>+0(SB), Y2, Y2
-	VADDPS       lanes3f31706f<>+32(SB), Y3, Y3
-	VMULPS       Y10, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VADDPS       lanes3f7ffff4<>+0(SB), Y2, Y2
-	VADDPS       lanes3f7ffff4<>+32(SB), Y3, Y3
-	VPSLLD       $0x17, Y8, Y8
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y8, Y2, Y2
-	VPADDD       Y9, Y3, Y3
+	VMOVUPS   (SI), Y2
+	VMOVUPS   32(SI), Y3
+	VPSUBD    Y0, Y2, Y2
+	VPSUBD    Y1, Y3, Y3
+	VCVTDQ2PS Y2, Y2
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y4, Y2, Y2
+	VMULPS    Y5, Y3, Y3
+	VMAXPS    lanesc2fc0000<>+0(SB), Y2, Y2
+	VMAXPS    lanesc2fc0000<>+32(SB), Y3, Y3
+	VADDPS    lanes4b400000<>+0(SB), Y2, Y8
+	VADDPS    lanes4b400000<>+32(SB), Y3, Y9
+	VSUBPS    lanes4b400000<>+0(SB), Y8, Y10
+	VSUBPS    lanes4b400000<>+32(SB), Y9, Y11
+	VSUBPS    Y10, Y2, Y10
+	VSUBPS    Y11, Y3, Y11
+	VMOVUPS   lanes3c1ccb2f<>+0(SB), Y2
+	VMOVUPS   lanes3c1ccb2f<>+32(SB), Y3
+	VMULPS    Y10, Y2, Y2
+	VMULPS    Y11, Y3, Y3
+	VADDPS    lanes3d6509d3<>+0(SB), Y2, Y2
+	VADDPS    lanes3d6509d3<>+32(SB), Y3, Y3
+	VMULPS    Y10, Y2, Y2
+	VMULPS    Y11, Y3, Y3
+	VADDPS    lanes3e76036e<>+0(SB), Y2, Y2
+	VADDPS    lanes3e76036e<>+32(SB), Y3, Y3
+	VMULPS    Y10, Y2, Y2
+	VMULPS    Y11, Y3, Y3
+	VADDPS    lanes3f31706f<>+0(SB), Y2, Y2
+	VADDPS    lanes3f31706f<>+32(SB), Y3, Y3
+	VMULPS    Y10, Y2, Y2
+	VMULPS    Y11, Y3, Y3
+	VADDPS    lanes3f7ffff4<>+0(SB), Y2, Y2
+	VADDPS    lanes3f7ffff4<>+32(SB), Y3, Y3
+	VPSLLD    $0x17, Y8, Y8
+	VPSLLD    $0x17, Y9, Y9
+	VPADDD    Y8, Y2, Y2
+	VPADDD    Y9, Y3, Y3
+	CMPQ      BX, $0x01
+	JNE       whole
+	MOVQ      mask+24(FP), DI
+	VANDPS    (DI), Y2, Y2
+	VANDPS    32(DI), Y3, Y3
+
+whole:
 	VADDPS       Y2, Y6, Y6
 	VADDPS       Y3, Y7, Y7
 	VMOVUPS      Y2, (SI)

@@ -10,16 +10,15 @@ const maxTokensAtOnce = 48
 
 // MaxSim scores documents against one query by the formula of docs/score.md. It holds scratch, so one goroutine uses it.
 type MaxSim struct {
-	Best []int32 // per query token, the best score of the last document (math.MinInt32 if it had no tokens)
-	Pos  []int32 // and its position; -1 without tokens
+	Best []int32 // per query token, the best score of the last document (math.MinInt32 if it had no tokens); then padding to 16
+	Pos  []int32 // and its position (-1 without tokens); then padding
 
-	set    *Set
-	query  *Matrix
-	lift   int
-	bias   []int32
-	tile   []int32
-	block  block
-	tokens int
+	set   *Set
+	query *Matrix
+	lift  int
+	bias  []int32
+	tile  []int32
+	block block
 }
 
 // NewMaxSim prepares a query of n tokens of width codes, for documents of the same width. lift is the formula's shift.
@@ -28,7 +27,7 @@ func (s *Set) NewMaxSim(codes []int8, n, width int, lift uint) *MaxSim {
 		panic(fmt.Sprintf("kernel: a query of %d codes as %d x %d", len(codes), n, width))
 	}
 	q := s.Pack(codes, n, width)
-	m := &MaxSim{set: s, query: q, lift: int(lift), tokens: n}
+	m := &MaxSim{set: s, query: q, lift: int(lift)}
 	cols := q.Cols()
 	both := make([]int32, 3*cols)
 	m.Best, m.Pos, m.bias = both[:cols:cols], both[cols:2*cols:2*cols], both[2*cols:]
@@ -36,7 +35,6 @@ func (s *Set) NewMaxSim(codes []int8, n, width int, lift uint) *MaxSim {
 		m.bias[i] = 128 * sum // documents are stored plus 128
 	}
 	m.tile = make([]int32, maxTokensAtOnce*2*Lanes)
-	m.Best, m.Pos = m.Best[:cols], m.Pos[:cols]
 	return m
 }
 

@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Constants of the polynomials; gen/constants.go has the same, and the tests compare what comes out.
 const (
@@ -24,12 +27,23 @@ type Affine struct {
 	Scale, Bias []float32
 }
 
+// steps returns n in steps of 16 lanes. Rows of any other length are a mistake of the caller, which the assembly would not
+// survive.
+func steps(n int) int {
+	if n < Lanes || n%Lanes != 0 {
+		panic(fmt.Sprintf("kernel: a row of %d, it must be a multiple of %d", n, Lanes))
+	}
+	return n / Lanes
+}
+
+// The methods below panic unless rows, or cols where there are several, are a multiple of 16, and the other slices as long.
+
 // Dequantize sets y[n] = float(c[n] - zero*sums[n]) * (scale*a.Scale[n]) + a.Bias[n] for one row. y and c may be the same memory.
 func (s *Set) Dequantize(y []float32, c, sums []int32, a Affine, scale float32, zero int32) {
-	n := len(y)
+	n, count := len(y), steps(len(y))
 	_, _, _, _ = c[:n], sums[:n], a.Scale[:n], a.Bias[:n]
 	if f := s.loops.dequant; f != nil {
-		f(&y[0], &c[0], &sums[0], &a.Scale[0], &a.Bias[0], scale, zero, n/Lanes)
+		f(&y[0], &c[0], &sums[0], &a.Scale[0], &a.Bias[0], scale, zero, count)
 		return
 	}
 	for i := range y {
@@ -40,9 +54,10 @@ func (s *Set) Dequantize(y []float32, c, sums []int32, a Affine, scale float32, 
 
 // Spread sets y[i][j] = float(c[i][j]) * scale over rows of cols, in matrices with rows of ldy and ldc.
 func (s *Set) Spread(y []float32, ldy int, c []int32, ldc int, scale float32, cols, rows int) {
+	count := steps(cols)
 	_, _ = y[:(rows-1)*ldy+cols], c[:(rows-1)*ldc+cols]
 	if f := s.loops.spread; f != nil {
-		f(&y[0], 4*ldy, &c[0], 4*ldc, scale, cols/Lanes, rows)
+		f(&y[0], 4*ldy, &c[0], 4*ldc, scale, count, rows)
 		return
 	}
 	for i := range rows {
@@ -54,9 +69,10 @@ func (s *Set) Spread(y []float32, ldy int, c []int32, ldc int, scale float32, co
 
 // Bounds returns the least and the greatest of rows of cols in a matrix with rows of ldx.
 func (s *Set) Bounds(x []float32, ldx, cols, rows int) (lo, hi float32) {
+	count := steps(cols)
 	_ = x[:(rows-1)*ldx+cols]
 	if f := s.loops.bounds; f != nil {
-		return f(&x[0], 4*ldx, cols/Lanes, rows)
+		return f(&x[0], 4*ldx, count, rows)
 	}
 	lo, hi = x[0], x[0]
 	for i := range rows {
@@ -69,8 +85,9 @@ func (s *Set) Bounds(x []float32, ldx, cols, rows int) (lo, hi float32) {
 
 // Gelu sets y = y * F(y), F the normal distribution function (Hendrycks and Gimpel 2016).
 func (s *Set) Gelu(y []float32) {
+	count := steps(len(y))
 	if f := s.loops.gelu; f != nil {
-		f(&y[0], len(y)/Lanes)
+		f(&y[0], count)
 		return
 	}
 	for i, x := range y {
@@ -91,9 +108,10 @@ func horner(coefficients []float32, x float32) float32 {
 
 // Quantize8 sets dst = clamp(round(x*inv) + zero, 0, 255).
 func (s *Set) Quantize8(dst []uint8, x []float32, inv float32, zero int32) {
+	count := steps(len(x))
 	_ = dst[:len(x)]
 	if f := s.loops.quantize8; f != nil {
-		f(&dst[0], &x[0], inv, zero, len(x)/Lanes)
+		f(&dst[0], &x[0], inv, zero, count)
 		return
 	}
 	for i, v := range x {
@@ -106,9 +124,10 @@ func round(x float32) int32 { return int32(math.RoundToEven(float64(x))) }
 
 // Quantize16 sets dst[i][j] = round(x[i][j] * inv), saturated, over rows of cols.
 func (s *Set) Quantize16(dst []int16, ldd int, x []float32, ldx int, inv float32, cols, rows int) {
+	count := steps(cols)
 	_, _ = dst[:(rows-1)*ldd+cols], x[:(rows-1)*ldx+cols]
 	if f := s.loops.quantize16; f != nil {
-		f(&dst[0], 2*ldd, &x[0], 4*ldx, inv, cols/Lanes, rows)
+		f(&dst[0], 2*ldd, &x[0], 4*ldx, inv, count, rows)
 		return
 	}
 	for i := range rows {
@@ -120,11 +139,19 @@ func (s *Set) Quantize16(dst []int16, ldd int, x []float32, ldx int, inv float32
 
 func saturate16(v int32) int16 { return int16(min(max(v, math.MinInt16), math.MaxInt16)) }
 
-// Softmax sets p = round(32767 * softmax(c * scale / Log2E)) for one row. Masked entries hold [Masked]. c is overwritten.
-func (s *Set) Softmax(p []int16, c []int32, scale float32) {
+// Softmax sets p = round(32767 * softmax(c * scale / Log2E)) over the first n scores of one row, from the last 16 of which at
+// most 15 are padding; p of the padding is 0. Scores must lie within -2^30 and 2^30. c is overwritten.
+func (s *Set) Softmax(p []int16, c []int32, n int, scale float32) {
+	count := steps(len(c))
 	_ = p[:len(c)]
+	if n > len(c) || n <= len(c)-Lanes {
+		panic(fmt.Sprintf("kernel: softmax over %d scores in a row of %d", n, len(c)))
+	}
+	for i := n; i < len(c); i++ {
+		c[i] = c[0] // no maximum of its own
+	}
 	if f := s.loops.softmax; f != nil {
-		f(&p[0], &c[0], scale, len(c)/Lanes)
+		f(&p[0], &c[0], scale, &tailMasks[len(c)-n], count)
 		return
 	}
 	top := c[0]
@@ -134,7 +161,9 @@ func (s *Set) Softmax(p []int16, c []int32, scale float32) {
 	exp := make([]float32, len(c))
 	var lanes [Lanes]float32
 	for i, v := range c {
-		exp[i] = exp2(max(float32(float32(v-top)*scale), expFloor))
+		if i < n {
+			exp[i] = exp2(max(float32(float32(v-top)*scale), expFloor))
+		}
 		lanes[i%Lanes] += exp[i]
 	}
 	inv := 32767 / sumLanes(lanes)
@@ -143,8 +172,8 @@ func (s *Set) Softmax(p []int16, c []int32, scale float32) {
 	}
 }
 
-// Masked is a score that Softmax gives probability 0. Scores must stay within -2^30 and 2^30.
-const Masked = -1 << 30
+// tailMasks holds, from element i on, 16 lanes of which the last i are off.
+var tailMasks = [2*Lanes - 1]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}
 
 func exp2(x float32) float32 {
 	z := x + roundMagic
@@ -164,10 +193,10 @@ func sumLanes(l [Lanes]float32) float32 {
 
 // AddNorm sets h to the layer norm of h + y (Ba, Kiros and Hinton 2016): mean and variance over the row, then gain and bias.
 func (s *Set) AddNorm(h, y, gain, bias []float32, epsilon float32) {
-	n := len(h)
+	n, count := len(h), steps(len(h))
 	_, _, _ = y[:n], gain[:n], bias[:n]
 	if f := s.loops.addNorm; f != nil {
-		f(&h[0], &y[0], &gain[0], &bias[0], epsilon, float32(n), n/Lanes)
+		f(&h[0], &y[0], &gain[0], &bias[0], epsilon, float32(n), count)
 		return
 	}
 	var sum, square [Lanes]float32
@@ -190,8 +219,9 @@ func inverseRoot(x float32) float32 { return 1 / float32(math.Sqrt(float64(x))) 
 
 // Normalize makes x unit length. A zero vector becomes NaN: the caller's to prevent.
 func (s *Set) Normalize(x []float32) {
+	count := steps(len(x))
 	if f := s.loops.normalize; f != nil {
-		f(&x[0], len(x)/Lanes)
+		f(&x[0], count)
 		return
 	}
 	var square [Lanes]float32

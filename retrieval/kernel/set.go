@@ -25,7 +25,7 @@ type loops struct {
 	gelu       func(y *float32, n int)
 	quantize8  func(dst *uint8, x *float32, inv float32, zero int32, n int)
 	quantize16 func(dst *int16, ldd int, x *float32, ldx int, inv float32, n int, rows int)
-	softmax    func(p *int16, c *int32, s float32, n int)
+	softmax    func(p *int16, c *int32, s float32, mask *int32, n int)
 	addNorm    func(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)
 	normalize  func(x *float32, n int)
 	fold       func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)

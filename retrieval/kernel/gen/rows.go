@@ -218,9 +218,9 @@ func quantize16(w width) {
 	w.ret()
 }
 
-// softmax: p = round(32767 * softmax(c * s)), s already times log2(e); c is overwritten.
+// softmax: p = round(32767 * softmax(c * s)), s already times log2(e), mask of the last 16 lanes; c is overwritten.
 func softmax(w width) {
-	w.fn("softmax", "func(p *int16, c *int32, s float32, n int)")
+	w.fn("softmax", "func(p *int16, c *int32, s float32, mask *int32, n int)")
 	p, c, n := gp("p"), gp("c"), gp("n")
 	top, v, left, at := w.vec(), w.vec(), GP64(), GP64()
 	w.op1(w.move, top, Mem{Base: c})
@@ -248,6 +248,11 @@ func softmax(w width) {
 		w.polynomial(q, f, expPolynomial)
 		w.shift(func(o ...Op) { VPSLLD(o...) }, 23, z, z)
 		w.op2(func(o ...Op) { VPADDD(o...) }, q, q, z)
+		CMPQ(left, Imm(1))
+		JNE(LabelRef("whole"))
+		mask := gp("mask")
+		w.op2(func(o ...Op) { VANDPS(o...) }, q, q, Mem{Base: mask})
+		Label("whole")
 		w.op2(add, sum, sum, q)
 		w.store(q, Mem{Base: at})
 		ADDQ(Imm(64), at)
