@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +29,7 @@ func newBench(a *app) *cobra.Command {
 			"with the exact engine, and reports times, memory, and recall against MaxSim of the same vectors in float32.\n" +
 			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.",
 		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad && ostraca bench /tmp/xquad --threads 1",
-		Args:    cobra.ExactArgs(1),
+		Args:    needs("DIR", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.bench(c.Context(), args[0], o)
 			if err != nil {
@@ -94,9 +91,17 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	if o.queries < 1 || o.recall < 0 {
 		return nil, fmt.Errorf("--queries is %d and --recall-queries %d: at least 1 and 0: %w", o.queries, o.recall, retrieval.ErrInvalid)
 	}
+	if err := checkWritable(o.ids); err != nil {
+		return nil, err
+	}
 	set, err := a.set()
 	if err != nil {
 		return nil, err
+	}
+	if layout, err := dataset.Detect(dir); err != nil {
+		return nil, err
+	} else if layout != dataset.NPY {
+		return nil, fmt.Errorf("%s holds texts: make vectors of them with ostraca encode: %w", dir, retrieval.ErrInvalid)
 	}
 	v, err := dataset.OpenVectors(dir)
 	if err != nil {
@@ -106,7 +111,7 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	if v.QueryLen() == 0 {
 		return nil, fmt.Errorf("%s: no queries to ask: it needs query_tokens.npy and query_lens.npy: %w", dir, retrieval.ErrInvalid)
 	}
-	b := &bench{app: a, vectors: v, rows: map[string]int{}}
+	b := &bench{app: a, dir: dir, vectors: v, rows: map[string]int{}}
 	if b.index, err = index.New(v.Width(), index.Options{Kernel: set, Threads: a.threads}); err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 		return nil, err
 	}
 	for _, q := range b.queries {
-		r.QueryTokens += float64(len(q)/v.Width()) / float64(len(b.queries))
+		r.QueryTokens += float64(len(q.Vectors)/v.Width()) / float64(len(b.queries))
 	}
 	var found []idsLine
 	for _, k := range []int{10, 100} {
@@ -134,54 +139,51 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	if err := b.recall(ctx, r, found, min(o.recall, len(b.queries))); err != nil {
 		return nil, err
 	}
-	return r, writeIDs(o.ids, found)
+	if o.ids == "" {
+		return r, nil
+	}
+	return r, writeLines(o.ids, found)
 }
 
 // bench is one run.
 type bench struct {
 	app     *app
+	dir     string
 	vectors *dataset.Vectors
 	index   *index.Index
 	rows    map[string]int // of the documents by id
-	queries [][]float32
+	queries []dataset.Row
 }
 
 func (b *bench) build(ctx context.Context) error {
 	bar := b.app.progress("building", b.vectors.Len())
-	var batch []retrieval.Document
-	put := func() error {
-		err := b.index.Put(batch)
-		batch = nil
-		return err
-	}
-	for row, err := range b.vectors.Documents() {
+	for rows, err := range batches(b.vectors.Documents(), vectorBatch) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		d, err := document(dataset.Document{ID: row.ID}, row.Vectors, nil, b.vectors.Width())
-		if err != nil {
+		docs := make([]retrieval.Document, len(rows))
+		for i, row := range rows {
+			if docs[i], err = document(dataset.Document{ID: row.ID}, row.Vectors, nil, b.vectors.Width()); err != nil {
+				return fmt.Errorf("%s: %w", b.dir, err)
+			}
+			b.rows[row.ID] = len(b.rows)
+		}
+		if err := b.index.Put(docs); err != nil {
 			return err
 		}
-		b.rows[row.ID] = len(b.rows)
-		if batch = append(batch, d); len(batch) == 16*encodeBatch {
-			if err := put(); err != nil {
-				return err
-			}
-		}
-		bar.add(1)
+		bar.add(len(rows))
 	}
-	return put()
+	return nil
 }
 
 // pick keeps n queries, rows int(linspace(0, all-1, n)), those without tokens left out.
 func (b *bench) pick(n int) error {
-	all := b.vectors.QueryLen()
 	want := map[int]bool{}
-	for i := range min(n, all) {
-		want[i*(all-1)/max(1, min(n, all)-1)] = true
+	for _, row := range spread(n, b.vectors.QueryLen()) {
+		want[row] = true
 	}
 	i := 0
 	for row, err := range b.vectors.Queries() {
@@ -189,7 +191,7 @@ func (b *bench) pick(n int) error {
 			return err
 		}
 		if want[i] && len(row.Vectors) > 0 {
-			b.queries = append(b.queries, row.Vectors)
+			b.queries = append(b.queries, row)
 		}
 		i++
 	}
@@ -199,17 +201,27 @@ func (b *bench) pick(n int) error {
 	return nil
 }
 
+// spread returns n of all rows, evenly: int(linspace(0, all-1, n)).
+func spread(n, all int) []int {
+	n = min(n, all)
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i * (all - 1) / max(1, n-1)
+	}
+	return out
+}
+
 // warmup is the queries asked before the clock starts.
 const warmup = 5
 
 // run asks every query for k documents.
 func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
-	r := benchResult{RecallTarget: exact, K: k, Threads: threads(b.app.threads)}
+	r := benchResult{RecallTarget: exact, K: k, Threads: b.app.workers()}
 	asked := make([]*retrieval.Query, len(b.queries))
 	for i, v := range b.queries {
 		var err error
-		if asked[i], err = index.QuantizeQuery(v, b.vectors.Width(), nil, k); err != nil {
-			return r, nil, err
+		if asked[i], err = index.QuantizeQuery(v.Vectors, b.vectors.Width(), nil, k); err != nil {
+			return r, nil, fmt.Errorf("%s: query %q: %w", b.dir, v.ID, err)
 		}
 	}
 	for _, q := range asked[:min(warmup, len(asked))] {
@@ -237,7 +249,7 @@ func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
 		bar.add(1)
 	}
 	cpu := cpuSeconds() - before
-	r.P50, r.P95 = percentile(wall, .5), percentile(wall, .95)
+	r.P50, r.P95 = eval.Percentile(wall, .5), eval.Percentile(wall, .95)
 	r.CPU = cpu * 1e6 / float64(len(asked))
 	if cpu > 0 { // not known on every system
 		r.Rate = float64(tokens) / cpu
@@ -252,9 +264,8 @@ func (b *bench) recall(ctx context.Context, r *benchReport, found []idsLine, n i
 	}
 	var sample [][]float32
 	var at []int
-	for i := range n {
-		at = append(at, i*len(b.queries)/n)
-		sample = append(sample, b.queries[at[i]])
+	for _, i := range spread(n, len(b.queries)) {
+		at, sample = append(at, i), append(sample, b.queries[i].Vectors)
 	}
 	bar := b.app.progress("float32 check", b.vectors.Len())
 	best, err := eval.FloatMaxSim(b.matrices(ctx, bar), sample, b.vectors.Width(), 100)
@@ -291,27 +302,6 @@ func (b *bench) matrices(ctx context.Context, bar *progress) func(func([]float32
 			bar.add(1)
 		}
 	}
-}
-
-func writeIDs(path string, found []idsLine) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	for _, line := range found {
-		if err := json.NewEncoder(w).Encode(line); err != nil {
-			return err
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 func (a *app) printBench(r *benchReport) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,8 @@ import (
 
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
+	"ostraca/retrieval"
+	"ostraca/retrieval/encoder"
 )
 
 // demoCorpus is where the repository keeps XQuAD.
@@ -73,14 +74,24 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 		limit = withoutKernel
 		a.say("No kernel for this CPU is in use, only the Go twin, which is slow: the first %d passages and their questions.\n", limit)
 	}
-	a.say("Encoding %s on %d threads (kernel %s): every token becomes a vector.\n", corpus, threads(a.threads), set.Name())
-	m, err := a.open(ctx, corpus, textOptions{queryTokens: 32}, limit)
+	m, err := a.open(corpus, textOptions{queryTokens: encoder.QueryTokens})
 	if err != nil {
 		return err
 	}
-	a.say("%d passages, %d tokens, in %.1f s. One token takes %.0f bytes.\n\n", m.loaded.Documents, m.loaded.Tokens, m.loaded.Seconds, float64(m.index.Bytes())/float64(max(1, m.loaded.Tokens)))
+	a.say("Loading %s on %d threads (kernel %s): every token of a text becomes a vector.\n", corpus, a.workers(), set.Name())
+	if err := m.load(ctx, limit); err != nil {
+		return err
+	}
+	a.say("%d passages, %d tokens, in %.1f s; %.0f bytes a token, texts and spans included.\n\n", m.loaded.Documents, m.loaded.Tokens, m.loaded.Seconds, float64(m.index.Bytes())/float64(max(1, m.loaded.Tokens)))
 	queries = m.answerable(queries, judgements)
-	rankings, p50, err := m.rank(ctx, queries, m.ask)
+	if len(queries) == 0 {
+		return fmt.Errorf("%s: none of the judged documents is in the corpus: %w", corpus, retrieval.ErrInvalid)
+	}
+	questions, err := prepare(ctx, corpus, queries, m.ask)
+	if err != nil {
+		return err
+	}
+	rankings, p50, err := m.rank(ctx, queries, questions)
 	if err != nil {
 		return err
 	}
@@ -88,14 +99,18 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 	if err != nil {
 		return err
 	}
-	a.say("%d questions: the right passage is first for MRR@10 %.3f, among the first five for %.1f %%, nDCG@10 %.3f. Search p50 %.2f ms, exact.\n\n",
-		report.Queries, report.MRR10, 100*report.Success5, report.NDCG10, p50)
+	a.say("%d questions: a right passage is among the first five for %.1f %%. MRR@10 %.3f, nDCG@10 %.3f. Search p50 %.2f ms, exact.\n\n",
+		report.Queries, 100*report.Success5, report.MRR10, report.NDCG10, p50)
 	r := demoJSON{Documents: m.loaded.Documents, Tokens: m.loaded.Tokens, Queries: report.Queries, Kernel: set.Name(), LoadS: m.loaded.Seconds, SearchP50: p50, Scores: report.Scores}
-	for i := range min(3, len(queries)) {
-		answer, err := m.explain(ctx, queries[i*len(queries)/3].Text, 1)
+	for i := range min(3, len(questions)) {
+		q := questions[i*len(questions)/3]
+		q.K = 1
+		a.say("? %s\n", printable(q.text))
+		answer, err := m.explain(ctx, q, true)
 		if err != nil {
 			return err
 		}
+		a.say("\n")
 		r.Answers = append(r.Answers, answer)
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -109,20 +124,6 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 	return m.converse(ctx)
 }
 
-// say talks to a person; --json keeps standard output for the one object.
-func (a *app) say(format string, v ...any) {
-	if !a.json {
-		a.printf(format, v...)
-	}
-}
-
-func threads(n int) int {
-	if n > 0 {
-		return n
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
 // answerable keeps the questions, and the judgements, whose documents were loaded.
 func (m *memory) answerable(queries []dataset.Query, judgements dataset.Judgements) []dataset.Query {
 	for id, grades := range judgements {
@@ -134,30 +135,6 @@ func (m *memory) answerable(queries []dataset.Query, judgements dataset.Judgemen
 		}
 	}
 	return slices.DeleteFunc(queries, func(q dataset.Query) bool { return judgements[q.ID] == nil })
-}
-
-// explain asks one question, and prints its answer unless --json.
-func (m *memory) explain(ctx context.Context, text string, k int) (searchJSON, error) {
-	qs, err := m.ask(ctx, []string{text}, k)
-	if err != nil {
-		return searchJSON{}, err
-	}
-	answer, err := m.index.Search(ctx, qs[0].Query)
-	if err != nil {
-		return searchJSON{}, err
-	}
-	hits, err := m.answers(qs[0], answer.Hits, true)
-	if err != nil {
-		return searchJSON{}, err
-	}
-	if !m.app.json {
-		m.app.printf("? %s\n", text)
-		for i, h := range hits {
-			m.app.printHit(i+1, h)
-		}
-		m.app.printf("\n")
-	}
-	return searchJSON{text, hits, statsOf(answer.Stats), m.loaded}, nil
 }
 
 // converse answers what a person types, until an empty line or the end.
@@ -179,7 +156,11 @@ func (m *memory) converse(ctx context.Context) error {
 			if strings.TrimSpace(line) == "" || !more {
 				return nil
 			}
-			if _, err := m.explain(ctx, line, 1); err != nil {
+			qs, err := m.ask(ctx, []string{line}, 1)
+			if err == nil {
+				_, err = m.explain(ctx, qs[0], true)
+			}
+			if err != nil {
 				m.app.printf("%v\n", err)
 			}
 		}

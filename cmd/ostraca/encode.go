@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func newEncode(a *app) *cobra.Command {
 			"doc_tokens.npy (float16), doc_lens.npy, doc_token_ids.npy, query_tokens.npy (float32), query_lens.npy,\n" +
 			"docs.jsonl and queries.jsonl with the byte span of every token. An interrupted run leaves no such files.",
 		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad --max-tokens 256",
-		Args:    cobra.ExactArgs(1),
+		Args:    needs("PATH", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.encode(c.Context(), args[0], dir, text, skipEmpty)
 		},
@@ -31,8 +32,7 @@ func newEncode(a *app) *cobra.Command {
 	c.Flags().StringVar(&dir, "out", "", "directory to write, which must not hold vectors already")
 	c.Flags().BoolVar(&skipEmpty, "skip-empty", false, "leave out documents without any token")
 	_ = c.MarkFlagRequired("out")
-	c.Flags().IntVar(&text.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted (default: read whole, in windows)")
-	c.Flags().IntVar(&text.queryTokens, "query-tokens", encoder.QueryTokens, "cut questions to this many tokens, [CLS] and [SEP] counted")
+	text.registerLengths(c)
 	return c
 }
 
@@ -50,6 +50,9 @@ type encodeJSON struct {
 }
 
 func (a *app) encode(ctx context.Context, path, dir string, text textOptions, skipEmpty bool) error {
+	if err := text.check(); err != nil {
+		return err
+	}
 	total, err := dataset.Count(path)
 	if err != nil {
 		return err
@@ -71,7 +74,6 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 	}
 	defer w.Abort()
 	r := encodeJSON{Out: dir, Width: e.Width(), Kernel: e.Kernel().Name()}
-	start := time.Now()
 	add := func(row dataset.Row) error {
 		if skipEmpty && len(row.VocabIDs) == 0 {
 			r.Skipped++
@@ -81,13 +83,8 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 		r.Tokens += int64(len(row.VocabIDs))
 		return w.AddDocument(row)
 	}
-	o := encoder.Options{MaxTokens: text.maxTokens, Threads: a.threads}
-	if err := encodeAll(ctx, e, o, a.progress("encoding", total), dataset.Documents(path), add); err != nil {
-		return err
-	}
-	r.Seconds = time.Since(start).Seconds()
-	r.PerSecond = float64(r.Tokens) / r.Seconds
-	o.MaxTokens = text.queryTokens
+	// Questions first: they are few, and what is wrong with them is told before the long work.
+	r.Queries = len(queries)
 	asked := func(yield func(dataset.Document, error) bool) {
 		for _, q := range queries {
 			if !yield(dataset.Document{ID: q.ID, Text: q.Text}, nil) {
@@ -95,10 +92,17 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 			}
 		}
 	}
-	r.Queries = len(queries)
-	if err := encodeAll(ctx, e, o, a.progress("encoding questions", len(queries)), asked, w.AddQuery); err != nil {
+	o := encoder.Options{MaxTokens: text.queryTokens, Threads: a.threads}
+	if err := a.encodeAll(ctx, e, o, a.progress("encoding questions", len(queries)), asked, w.AddQuery); err != nil {
 		return err
 	}
+	start := time.Now()
+	o.MaxTokens = text.maxTokens
+	if err := a.encodeAll(ctx, e, o, a.progress("encoding", total), dataset.Documents(path), add); err != nil {
+		return err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	r.PerSecond = float64(r.Tokens) / r.Seconds
 	if err := w.Close(); err != nil {
 		return err
 	}
@@ -110,9 +114,12 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 }
 
 // encodeAll encodes documents in batches and hands each on with its vectors.
-func encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, bar *progress, docs func(func(dataset.Document, error) bool), add func(dataset.Row) error) error {
-	var batch []dataset.Document
-	flush := func() error {
+func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, bar *progress, docs iter.Seq2[dataset.Document, error], add func(dataset.Row) error) error {
+	defer bar.end()
+	for batch, err := range batches(docs, batchOf(a.workers(), e.Kernel())) {
+		if err != nil {
+			return err
+		}
 		texts := make([]string, len(batch))
 		for i, d := range batch {
 			texts[i] = d.Text
@@ -127,20 +134,8 @@ func encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, bar *
 			}
 		}
 		bar.add(len(batch))
-		batch = batch[:0]
-		return nil
 	}
-	for d, err := range docs {
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, d); len(batch) == encodeBatch {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return flush()
+	return nil
 }
 
 func row(d dataset.Document, m encoder.Matrix) dataset.Row {

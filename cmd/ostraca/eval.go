@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,7 @@ func newEval(a *app) *cobra.Command {
 		Long: "Loads the corpus at PATH, asks every judged query, and reports nDCG@10, MRR@10, Recall@100 and Success@5 as trec_eval defines\n" +
 			"them, with the 95 % bootstrap interval of nDCG@10. --against compares with an earlier run's --per-query file, query by query.",
 		Example: "  ostraca eval testdata/corpora/xquad_en --max-tokens 256\n  ostraca eval scifact --per-query a.jsonl && ostraca eval scifact --no-idf --against a.jsonl",
-		Args:    cobra.ExactArgs(1),
+		Args:    needs("PATH", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.evaluate(c.Context(), args[0], o)
 			if err != nil {
@@ -69,7 +70,9 @@ type evalReport struct {
 	Difference   *eval.Interval `json:"ndcg@10_difference,omitempty"` // to --against
 	loadStats
 	Shards    int     `json:"shards"`
-	MaxTokens int     `json:"max_tokens"` // 0: whole texts
+	Texts     string  `json:"texts"`      // whole, cut, or as the vectors were stored
+	MaxTokens int     `json:"max_tokens"` // 0: not cut here
+	Missing   int     `json:"judged_documents_missing"`
 	Weights   string  `json:"query_weights"`
 	SearchP50 float64 `json:"search_p50_ms"`
 	Kernel    string  `json:"kernel"`
@@ -87,14 +90,11 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	if err != nil {
 		return nil, err
 	}
-	if o.perQuery != "" { // an unwritable place is told before the work
-		f, err := os.OpenFile(o.perQuery, os.O_CREATE|os.O_WRONLY, 0o666)
-		if err != nil {
-			return nil, err
-		}
-		f.Close()
+	if err := checkWritable(o.perQuery); err != nil {
+		return nil, err
 	}
-	m, err := a.open(ctx, path, o.text, 0)
+	o.text.noEncoder = o.vectors
+	m, err := a.open(path, o.text)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,22 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 			return nil, err
 		}
 	}
-	rankings, p50, err := m.rank(ctx, queries, ask)
+	questions, err := prepare(ctx, path, queries, ask)
 	if err != nil {
 		return nil, err
 	}
-	r := &evalReport{Corpus: filepath.Base(path), loadStats: m.loaded, Shards: 1, MaxTokens: o.text.maxTokens, Weights: "idf", SearchP50: p50, Kernel: m.encoder.Kernel().Name()}
+	if err := m.load(ctx, 0); err != nil {
+		return nil, err
+	}
+	missing, err := m.missing(judgements)
+	if err != nil {
+		return nil, err
+	}
+	rankings, p50, err := m.rank(ctx, queries, questions)
+	if err != nil {
+		return nil, err
+	}
+	r := &evalReport{Corpus: filepath.Base(path), loadStats: m.loaded, Shards: 1, Texts: o.text.describe(m.vectors), MaxTokens: o.text.maxTokens, Missing: missing, Weights: "idf", SearchP50: p50, Kernel: m.kernel.Name()}
 	if o.text.noIDF {
 		r.Weights = "none"
 	}
@@ -140,17 +151,21 @@ func (r *evalReport) finish(perQuery string, against map[string]eval.Scores) (er
 		}
 		r.Difference = &d
 	}
+	rows := r.PerQuery
+	r.PerQuery = nil
 	if perQuery == "" {
-		r.PerQuery = nil
 		return nil
 	}
-	return writePerQuery(perQuery, r.PerQuery)
+	return writeLines(perQuery, rows)
 }
 
 func ndcg(s eval.Scores) float64 { return s.NDCG10 }
 
-// judged reads the queries and the judgements on them.
+// judged reads the queries that have judgements, and these.
 func judged(path string, o evalOptions) ([]dataset.Query, dataset.Judgements, error) {
+	if layout, err := dataset.Detect(path); err == nil && layout != dataset.BEIR && (o.qrels == "" || o.queries == "" && layout == dataset.JSONL) {
+		return nil, nil, fmt.Errorf("%s has no judgements beside it: name the files with --queries and --qrels: %w", path, retrieval.ErrInvalid)
+	}
 	or := func(file string) string {
 		if file != "" {
 			return file
@@ -165,18 +180,16 @@ func judged(path string, o evalOptions) ([]dataset.Query, dataset.Judgements, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.only == "" {
-		return queries, judgements, nil
-	}
-	keep, err := readLines(o.only)
-	if err != nil {
-		return nil, nil, err
-	}
-	queries = slices.DeleteFunc(queries, func(q dataset.Query) bool { return !keep[q.ID] })
-	for id := range judgements {
-		if !keep[id] {
-			delete(judgements, id)
+	if o.only != "" {
+		keep, err := readLines(o.only)
+		if err != nil {
+			return nil, nil, err
 		}
+		maps.DeleteFunc(judgements, func(id string, _ map[string]int) bool { return !keep[id] })
+	}
+	queries = slices.DeleteFunc(queries, func(q dataset.Query) bool { return judgements[q.ID] == nil })
+	if len(queries) == 0 {
+		return nil, nil, fmt.Errorf("%s: no query has a judgement: --queries, --qrels and --only must be of one set: %w", path, retrieval.ErrInvalid)
 	}
 	return queries, judgements, nil
 }
@@ -214,45 +227,77 @@ func vectorAsker(dir string, queries []dataset.Query) (asker, error) {
 	}, nil
 }
 
-// rank asks all queries, one after the other, and returns the ids found for each and the median time of a search.
-func (m *memory) rank(ctx context.Context, queries []dataset.Query, ask asker) (map[string][]string, float64, error) {
-	bar := m.app.progress("searching", len(queries))
-	rankings := make(map[string][]string, len(queries))
-	var times []float64
-	for batch := range slices.Chunk(queries, encodeBatch) {
+// prepare makes questions of all queries.
+func prepare(ctx context.Context, path string, queries []dataset.Query, ask asker) ([]question, error) {
+	var out []question
+	for batch := range slices.Chunk(queries, queryBatch) {
 		texts := make([]string, len(batch))
 		for i, q := range batch {
 			texts[i] = q.Text
 		}
 		qs, err := ask(ctx, texts, rankedHits)
 		if err != nil {
-			return nil, 0, err
+			return nil, fmt.Errorf("queries of %s: %w", path, err)
 		}
-		for i, q := range qs {
-			start := time.Now()
-			answer, err := m.index.Search(ctx, q.Query)
-			if err != nil {
-				return nil, 0, fmt.Errorf("query %q: %w", batch[i].ID, err)
-			}
-			times = append(times, time.Since(start).Seconds()*1e3)
-			ids := make([]string, len(answer.Hits))
-			for j, h := range answer.Hits {
-				ids[j] = h.ID
-			}
-			rankings[batch[i].ID] = ids
-		}
-		bar.add(len(batch))
+		out = append(out, qs...)
 	}
-	return rankings, percentile(times, .5), nil
+	return out, nil
 }
 
-// percentile returns the value below which a share p of the values lies; 0 of none.
-func percentile(values []float64, p float64) float64 {
-	if len(values) == 0 {
-		return 0
+// queryBatch is the queries that are encoded at a time.
+const queryBatch = 256
+
+// missing counts the judged documents that the corpus does not hold. If it holds none, the two do not belong together.
+func (m *memory) missing(judgements dataset.Judgements) (int, error) {
+	absent := map[string]bool{}
+	found := 0
+	for _, grades := range judgements {
+		for id := range grades {
+			if _, err := m.index.Get(id); err != nil {
+				absent[id] = true
+			} else {
+				found++
+			}
+		}
 	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
+	if found == 0 {
+		return 0, fmt.Errorf("%s holds none of the %d judged documents: the judgements are of another corpus: %w", m.path, len(absent), retrieval.ErrInvalid)
+	}
+	return len(absent), nil
+}
+
+// rank asks the questions, one after the other, and returns the ids found for each query and the median time of a search.
+func (m *memory) rank(ctx context.Context, queries []dataset.Query, questions []question) (map[string][]string, float64, error) {
+	bar := m.app.progress("searching", len(queries))
+	defer bar.end()
+	rankings := make(map[string][]string, len(queries))
+	var times []float64
+	for i, q := range questions {
+		start := time.Now()
+		answer, err := m.index.Search(ctx, q.Query)
+		if err != nil {
+			return nil, 0, fmt.Errorf("query %q: %w", queries[i].ID, err)
+		}
+		times = append(times, time.Since(start).Seconds()*1e3)
+		ids := make([]string, len(answer.Hits))
+		for j, h := range answer.Hits {
+			ids[j] = h.ID
+		}
+		rankings[queries[i].ID] = ids
+		bar.add(1)
+	}
+	return rankings, eval.Percentile(times, .5), nil
+}
+
+// describe says how documents were read.
+func (o *textOptions) describe(vectors bool) string {
+	switch {
+	case vectors:
+		return "vectors as stored"
+	case o.maxTokens > 0:
+		return fmt.Sprintf("texts cut at %d", o.maxTokens)
+	}
+	return "texts whole"
 }
 
 func (a *app) printReport(r *evalReport) {
@@ -262,33 +307,13 @@ func (a *app) printReport(r *evalReport) {
 	if d := r.Difference; d != nil {
 		a.printf("difference  %+.4f  (paired bootstrap, 95 %% interval %+.4f to %+.4f)\n", d.Mean, d.Low, d.High)
 	}
-	length := "whole"
-	if r.MaxTokens > 0 {
-		length = fmt.Sprintf("cut at %d (%d tokens left out)", r.MaxTokens, r.Cut)
+	if r.Missing > 0 {
+		a.printf("note: %d judged documents are not in the corpus\n", r.Missing)
 	}
-	a.printf("texts %s, query weights %s, kernel %s: loaded in %.1f s, search p50 %.2f ms\n", length, r.Weights, r.Kernel, r.Seconds, r.SearchP50)
+	a.printf("%s, query weights %s, kernel %s: loaded in %.1f s, search p50 %.2f ms\n", r.Texts, r.Weights, r.Kernel, r.Seconds, r.SearchP50)
 }
 
-func writePerQuery(path string, rows []eval.QueryScores) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	e := json.NewEncoder(w)
-	for _, r := range rows {
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// readPerQuery reads what writePerQuery wrote; no path, nothing.
+// readPerQuery reads what --per-query wrote; no path, nothing.
 func readPerQuery(path string) (map[string]eval.Scores, error) {
 	if path == "" {
 		return nil, nil
@@ -302,6 +327,9 @@ func readPerQuery(path string) (map[string]eval.Scores, error) {
 		out[r.Query] = r.Scores
 		return nil
 	})
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("%s: is empty, want a file of --per-query: %w", path, retrieval.ErrInvalid)
+	}
 	return out, err
 }
 

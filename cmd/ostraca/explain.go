@@ -6,8 +6,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fatih/color"
+	"github.com/rivo/uniseg"
 
 	"ostraca/retrieval"
 )
@@ -64,7 +66,7 @@ func alignments(q question, h retrieval.Hit, d retrieval.Document) []alignmentJS
 			Weight:   float64(q.Weights[i]) / retrieval.UnitWeight,
 			Score:    q.Score(int64(a.Score) * int64(q.Weights[i])),
 		}
-		if d.Spans != nil { // vectors from outside may come without
+		if int(a.Token) < len(d.Spans) { // vectors from outside may come without
 			s := d.Spans[a.Token]
 			x.Document.Text, x.Document.Start, x.Document.End = d.Text[s.Start:s.End], s.Start, s.End
 		}
@@ -79,7 +81,7 @@ type palette struct{ strong, good, fair, dim *color.Color }
 func (a *app) palette() palette {
 	p := palette{color.New(color.Bold), color.New(color.FgGreen, color.Bold), color.New(color.FgYellow), color.New(color.Faint)}
 	for _, c := range []*color.Color{p.strong, p.good, p.fair, p.dim} {
-		if _, off := os.LookupEnv("NO_COLOR"); isTerminal(a.out) && !off {
+		if os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && a.terminal {
 			c.EnableColor()
 		} else {
 			c.DisableColor()
@@ -104,25 +106,60 @@ func (p palette) of(cosine float64) *color.Color {
 // printHit shows a hit: its text around the matches, and with alignments which tokens matched.
 func (a *app) printHit(rank int, h hitJSON) {
 	p := a.palette()
-	a.printf("%s  %s\n", p.strong.Sprintf("%2d. %s", rank, h.ID), p.dim.Sprintf("score %.3f", h.Score))
+	a.printf("%s  %s\n", p.strong.Sprintf("%2d. %s", rank, printable(h.ID)), p.dim.Sprintf("score %.3f", h.Score))
 	if h.Text != "" {
 		a.printf("    %s\n", excerpt(h, p))
 	}
 	if len(h.Alignments) == 0 {
 		return
 	}
-	a.printf("    %-18s %-22s %7s %7s %7s\n", "question", "document", "cosine", "weight", "score")
+	a.printf("    %s %s %7s %7s %7s\n", cell("question", questionWidth), cell("document", documentWidth), "cosine", "weight", "score")
 	for _, x := range h.Alignments {
 		text := x.Document.Text
 		if text == "" {
 			text = "token"
 		}
-		line := p.of(x.Cosine).Sprintf("%-18s %-22s %7.3f", oneLine(x.Query.Text, 18), oneLine(text, 16)+p.at(x), x.Cosine)
+		place := fmt.Sprintf("%s @%d", cut(text, documentWidth-6), x.Document.Token)
+		line := p.of(x.Cosine).Sprintf("%s %s %7.3f", cell(x.Query.Text, questionWidth), cell(place, documentWidth), x.Cosine)
 		a.printf("    %s %7.2f %7.3f\n", line, x.Weight, x.Score)
 	}
 }
 
-func (p palette) at(x alignmentJSON) string { return fmt.Sprintf(" @%d", x.Document.Token) }
+// Columns of the table of alignments.
+const questionWidth, documentWidth = 18, 22
+
+// cell cuts and pads a text to a width on the screen, which wide and combining characters do not have by their number.
+func cell(s string, width int) string {
+	s = cut(s, width)
+	return s + strings.Repeat(" ", max(0, width-uniseg.StringWidth(s)))
+}
+
+// cut shortens a text to a width on the screen, in one line.
+func cut(s string, width int) string {
+	s = strings.Join(strings.Fields(printable(s)), " ")
+	if uniseg.StringWidth(s) <= width {
+		return s
+	}
+	var b strings.Builder
+	used := 0
+	for g := uniseg.NewGraphemes(s); g.Next() && used+g.Width() < width; used += g.Width() {
+		b.WriteString(g.Str())
+	}
+	return b.String() + "…"
+}
+
+// printable replaces what would steer a terminal: control characters, and those that change the direction of text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r):
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
 
 // excerptBytes is how much of a text is shown around its best match.
 const excerptBytes = 300
@@ -150,11 +187,11 @@ func excerpt(h hitJSON, p palette) string {
 		if s < at || e > to || s == e || x.Cosine < fairCosine {
 			continue
 		}
-		b.WriteString(h.Text[at:s])
-		b.WriteString(p.of(x.Cosine).Sprint(h.Text[s:e]))
+		b.WriteString(printable(h.Text[at:s]))
+		b.WriteString(p.of(x.Cosine).Sprint(printable(h.Text[s:e])))
 		at = e
 	}
-	b.WriteString(h.Text[at:to])
+	b.WriteString(printable(h.Text[at:to]))
 	if to < len(h.Text) {
 		b.WriteString("…")
 	}
@@ -168,5 +205,3 @@ func toRune(s string, i int) int {
 	}
 	return i
 }
-
-func oneLine(s string, n int) string { return shorten(strings.Join(strings.Fields(s), " "), n) }

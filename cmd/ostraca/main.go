@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -26,17 +27,28 @@ const (
 	exitInterrupted = 130
 )
 
+// version is the release that CHANGELOG.md names.
+const version = "0.1.0-dev"
+
 // run is the whole command: tests call it.
 func run(ctx context.Context, args []string, out, err io.Writer) int {
-	root := newRoot(&app{out: out, err: err})
+	sink := &sink{w: out}
+	a := &app{out: sink, err: err, terminal: isTerminal(out)}
+	root := newRoot(a)
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(sink)
 	root.SetErr(err)
-	switch e := root.ExecuteContext(ctx); {
+	e := root.ExecuteContext(ctx)
+	if e == nil {
+		e = sink.err
+	} else if slices.Contains(args, "--json") { // though the flags may be what is wrong
+		_ = a.printJSON(map[string]string{"error": e.Error()}) // the exit code tells as well
+	}
+	switch {
 	case e == nil:
 		return 0
 	case errors.Is(e, context.Canceled):
-		fmt.Fprintln(err, "ostraca: interrupted; nothing half-done was left behind")
+		fmt.Fprintln(err, "ostraca: interrupted")
 		return exitInterrupted
 	default:
 		fmt.Fprintf(err, "ostraca: %v\n", e)
@@ -49,14 +61,18 @@ func newRoot(a *app) *cobra.Command {
 		Use:           "ostraca",
 		Short:         "Token-level retrieval with explained answers",
 		Long:          "Ostraca stores documents as token vectors and finds them by late interaction (MaxSim):\nevery token of a question looks for its best match in every document, and the answer shows which.",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	flags := root.PersistentFlags()
-	flags.BoolVar(&a.json, "json", false, "print one JSON object on standard output")
+	flags.BoolVar(&a.json, "json", false, "print one JSON object on standard output; of a failure {\"error\": ...}")
 	flags.StringVar(&a.kernel, "kernel", "", "force a kernel variant: go, avx2 or avx512vnni (default: the fastest this CPU has)")
 	flags.IntVar(&a.threads, "threads", 0, "threads to encode and search with (default: all)")
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
+	})
 	root.AddCommand(newDemo(a), newEncode(a), newSearch(a), newEval(a), newBench(a))
 	return root
 }

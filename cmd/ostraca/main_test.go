@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rivo/uniseg"
 
 	"ostraca/retrieval/kernel"
 )
@@ -102,6 +107,16 @@ func TestSearch(t *testing.T) {
 	if score := first["score"].(float64); sum < score-1e-9 || sum > score+1e-9 {
 		t.Errorf("alignments add up to %v, the score is %v", sum, score)
 	}
+	for _, x := range first["alignments"].([]any) {
+		q := x.(map[string]any)["query"].(map[string]any)
+		if text := "Which river flows through Rome?"[int(q["start"].(float64)):int(q["end"].(float64))]; text != q["text"] {
+			t.Errorf("span %q of the question is not %q", text, q["text"])
+		}
+	}
+	plain := object(t, "search", "Which river flows through Rome?", "--corpus", small(t), "--no-idf", "--explain")["hits"].([]any)[0].(map[string]any)
+	if plain["score"] == first["score"] || plain["alignments"].([]any)[0].(map[string]any)["weight"] != 1.0 {
+		t.Errorf("weights make no difference: %v", plain)
+	}
 	code, out, _ := command("search", "rome", "--corpus", small(t), "--explain")
 	if code != 0 || !strings.Contains(out, "rome") || strings.Contains(out, "\x1b[") {
 		t.Errorf("exit %d: %s", code, out)
@@ -155,8 +170,17 @@ func TestEval(t *testing.T) {
 	if v["queries"] != 1.0 || v["query_weights"] != "none" {
 		t.Errorf("%v", v)
 	}
+	// The other run found nothing: the difference is all of ours.
+	worse := write(t, "worse.jsonl", `{"query":"q1","ndcg@10":0}`+"\n"+`{"query":"q2","ndcg@10":0.5}`+"\n")
+	d := object(t, "eval", corpus, "--against", worse)["ndcg@10_difference"].(map[string]any)
+	if d["mean"] != .75 {
+		t.Errorf("difference %v, want .75", d)
+	}
 	dir := filepath.Join(t.TempDir(), "vectors")
 	object(t, "encode", corpus, "--out", dir)
+	if code, _, err := command("eval", dir, "--qrels", filepath.Join(corpus, "qrels.tsv"), "--max-tokens", "9"); code == 0 || !strings.Contains(err, "cannot cut") {
+		t.Errorf("--max-tokens on vectors: %s", err)
+	}
 	v = object(t, "eval", dir, "--qrels", filepath.Join(corpus, "qrels.tsv"))
 	if v["ndcg@10"] != 1.0 {
 		t.Errorf("of vectors: %v", v)
@@ -166,6 +190,58 @@ func TestEval(t *testing.T) {
 		t.Errorf("with query vectors: %v", v)
 	}
 }
+
+// TestDepth: the hundredth of many equal documents is still found, and bench tells what it asked.
+func TestDepth(t *testing.T) {
+	var corpus strings.Builder
+	for i := range 120 {
+		fmt.Fprintf(&corpus, "{\"id\":\"d%03d\",\"text\":\"one text\"}\n", i)
+	}
+	path := write(t, "many.jsonl", corpus.String())
+	q := write(t, "q.jsonl", `{"id":"q","text":"one text"}`+"\n")
+	v := object(t, "eval", path, "--queries", q, "--qrels", write(t, "deep.tsv", "q\td099\t1\n"))
+	if v["recall@100"] != 1.0 || v["ndcg@10"] != 0.0 {
+		t.Errorf("the hundredth: %v", v)
+	}
+	v = object(t, "eval", path, "--queries", q, "--qrels", write(t, "deeper.tsv", "q\td100\t1\n"))
+	if v["recall@100"] != 0.0 {
+		t.Errorf("the hundred and first: %v", v)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		n, all int
+		want   []int
+	}{{1, 5, []int{0}}, {2, 5, []int{0, 4}}, {4, 10, []int{0, 3, 6, 9}}, {9, 3, []int{0, 1, 2}}, {3, 4, []int{0, 1, 3}}} {
+		if got := spread(c.n, c.all); !slices.Equal(got, c.want) {
+			t.Errorf("%d of %d: %v, want %v", c.n, c.all, got, c.want)
+		}
+	}
+}
+
+// TestPrinting: nothing of a text steers the terminal, and columns are as wide as they look.
+func TestPrinting(t *testing.T) {
+	if got := printable("a\x1b[31mb\x00\u202ec\nd"); got != "a\ufffd[31mb\ufffd\ufffdc d" {
+		t.Errorf("%q", got)
+	}
+	for _, s := range []string{"", "word", "naïve", "nai\u0308ve", "東京タワー", "👩‍👩‍👧", strings.Repeat("東", 30), strings.Repeat("x", 30)} {
+		if w := uniseg.StringWidth(cell(s, questionWidth)); w != questionWidth {
+			t.Errorf("%q is %d wide", s, w)
+		}
+	}
+	h := hitJSON{Text: "The capital of Italy lies on the Tiber.", Alignments: []alignmentJSON{{Document: tokenJSON{0, "Italy", 15, 20}, Cosine: .9, Score: 1}}}
+	if got := excerpt(h, (&app{}).palette()); got != h.Text {
+		t.Errorf("excerpt %q", got)
+	}
+	if code := run(context.Background(), []string{"--version"}, broken{}, io.Discard); code == 0 {
+		t.Error("output that could not be written is success")
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("no room") }
 
 func TestDemo(t *testing.T) {
 	v := object(t, "demo", "--exit", "--corpus", xquad)
@@ -193,10 +269,12 @@ func TestRefused(t *testing.T) {
 		{[]string{"search", "x", "--corpus", "/nonexistent"}, "/nonexistent"},
 		{[]string{"search", "x", "--corpus", t.TempDir()}, "corpus.jsonl"},
 		{[]string{"search", "x", "--corpus", "main.go"}, ".jsonl"},
-		{[]string{"search", "x", "--corpus", corpus, "-k", "0"}, "1 to 10000"},
+		{[]string{"search"}, "needs one TEXT"},
+		{[]string{"search", "x", "--corpus", ""}, "corpus"},
+		{[]string{"search", "x", "--corpus", "/nonexistent", "-k", "0"}, "1 to 10000"}, // before the corpus is looked at
 		{[]string{"search", "x", "--corpus", corpus, "-k", "1000000000"}, "1 to 10000"},
-		{[]string{"search", "x", "--corpus", corpus, "--query-tokens", "2"}, "must be 3 to"},
-		{[]string{"search", "x", "--corpus", corpus, "--max-tokens", "-5"}, "must be 3 to"},
+		{[]string{"search", "x", "--corpus", corpus, "--query-tokens", "2"}, "--query-tokens is 2"},
+		{[]string{"search", "x", "--corpus", corpus, "--max-tokens", "-5"}, "--max-tokens is -5"},
 		{[]string{"search", "  ", "--corpus", corpus}, "empty"},
 		{[]string{"search", "\u200b", "--corpus", corpus}, "no tokens"},
 		{[]string{"search", "x", "--corpus", corpus, "--kernel", "sse9"}, "avx2"},
@@ -207,16 +285,26 @@ func TestRefused(t *testing.T) {
 		{[]string{"search", "x", "--corpus", write(t, "d.jsonl", fmt.Sprintf("{\"id\":\"long\",\"text\":%q}\n", long))}, "\"long\""},
 		{[]string{"eval", corpus, "--qrels", write(t, "q.tsv", "nonsense\n")}, "q.tsv:1"},
 		{[]string{"eval", corpus, "--against", write(t, "p.jsonl", "nonsense\n")}, "p.jsonl:1"},
-		{[]string{"eval", write(t, "e.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n")}, "e.jsonl"},
-		{[]string{"bench", corpus}, "doc_tokens.npy"},
+		{[]string{"eval", write(t, "e.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n")}, "--qrels"},
+		{[]string{"eval", corpus, "--against", write(t, "n.jsonl", "")}, "n.jsonl"},
+		{[]string{"eval", corpus, "--per-query", filepath.Join(corpus, "corpus.jsonl")}, "already"},
+		{[]string{"eval", corpus, "--only", write(t, "none", "q9\n")}, "--only"},
+		{[]string{"eval", corpus, "--qrels", write(t, "other.tsv", "q1 0 nowhere 1\n")}, "none of the 1 judged"},
+		{[]string{"eval", corpus, "--queries", write(t, "u.jsonl", "{\"_id\":\"q1\",\"text\":\"\\u200b\"}\n")}, "no tokens"},
+		{[]string{"search", long, "--corpus", corpus, "--query-tokens", "0"}, "--query-tokens"},
+		{[]string{"bench", corpus}, "encode"},
 		{[]string{"encode", corpus}, "out"},
 		{[]string{"encode", "/nonexistent", "--out", out}, "/nonexistent"},
 		{[]string{"encode", write(t, "f.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n{\"id\":\"a\",\"text\":\"u\"}\n"), "--out", out}, "f.jsonl:2"},
 		{[]string{"demo", "--corpus", "/nonexistent"}, "/nonexistent"},
 	} {
 		code, stdout, err := command(append(c.args, "--json")...)
-		if code == 0 || !strings.Contains(err, c.want) || stdout != "" {
-			t.Errorf("%.100q: exit %d, %q on stdout, %q does not say %q", c.args, code, stdout, err, c.want)
+		if code == 0 || !strings.Contains(err, c.want) {
+			t.Errorf("%.100q: exit %d, %q does not say %q", c.args, code, err, c.want)
+		}
+		var told map[string]string
+		if json.Unmarshal([]byte(stdout), &told) != nil || !strings.Contains(err, told["error"]) || told["error"] == "" {
+			t.Errorf("%.100q: %q on stdout", c.args, stdout)
 		}
 	}
 	left, _ := filepath.Glob(filepath.Join(out, "*"))

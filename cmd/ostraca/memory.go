@@ -12,28 +12,52 @@ import (
 	"ostraca/retrieval"
 	"ostraca/retrieval/encoder"
 	"ostraca/retrieval/index"
+	"ostraca/retrieval/kernel"
 )
 
 // memory is an encoder and the one shard it fills, in this process.
 type memory struct {
 	app     *app
+	path    string
+	vectors bool // the corpus is of vectors
 	text    textOptions
-	encoder *encoder.Encoder // nil where only vectors are read
+	encoder *encoder.Encoder // nil where questions are vectors too
+	kernel  *kernel.Set
 	index   *index.Index
 	loaded  loadStats
 }
 
-// textOptions say how texts become tokens: the flags that eval, search and demo share.
+// textOptions say how texts become tokens.
 type textOptions struct {
 	maxTokens   int
 	queryTokens int
 	noIDF       bool
+	noEncoder   bool // nothing is encoded: documents and questions are vectors
 }
 
+// register adds the flags of search and eval.
 func (o *textOptions) register(c *cobra.Command) {
-	c.Flags().IntVar(&o.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted (default: read whole, in windows)")
-	c.Flags().IntVar(&o.queryTokens, "query-tokens", encoder.QueryTokens, "cut questions to this many tokens, [CLS] and [SEP] counted")
+	o.registerLengths(c)
 	c.Flags().BoolVar(&o.noIDF, "no-idf", false, "weigh all tokens of a question alike, not by the rarity of their vocabulary id")
+}
+
+// registerLengths adds those that encode has as well.
+func (o *textOptions) registerLengths(c *cobra.Command) {
+	c.Flags().IntVar(&o.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted (default: read whole, in windows)")
+	c.Flags().IntVar(&o.queryTokens, "query-tokens", encoder.QueryTokens, "cut questions to this many tokens, [CLS] and [SEP] counted; 0 reads them whole")
+}
+
+// check tells before the work that a length is out of range.
+func (o *textOptions) check() error {
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{{"--max-tokens", o.maxTokens}, {"--query-tokens", o.queryTokens}} {
+		if f.value != 0 && (f.value < encoder.MinTokens || f.value > encoder.MaxTokens) {
+			return fmt.Errorf("%s is %d, it must be 0 (whole) or %d to %d: %w", f.flag, f.value, encoder.MinTokens, encoder.MaxTokens, retrieval.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // loadStats say what a load cost.
@@ -44,36 +68,63 @@ type loadStats struct {
 	Cut       int64   `json:"tokens_cut"` // left out by --max-tokens
 }
 
-// Batches keep all threads busy and the memory that a load takes bounded.
-const encodeBatch = 64
+// vectorBatch is the documents of vectors that are put at a time.
+const vectorBatch = 1024
 
-// open loads a corpus of texts (BEIR, JSONL) or of vectors (NPY), at most limit documents (0: all).
-func (a *app) open(ctx context.Context, path string, text textOptions, limit int) (*memory, error) {
+// batchOf returns how many texts are encoded at a time: enough to keep all threads busy, few enough that progress is seen and
+// memory is bounded.
+func batchOf(workers int, set *kernel.Set) int {
+	if set.Name() == "go" {
+		return 2 * workers
+	}
+	return 16 * workers
+}
+
+// open prepares a memory of the corpus at path, texts (BEIR, JSONL) or vectors (NPY), and loads nothing yet: so questions can be
+// encoded, and refused, before the corpus is read.
+func (a *app) open(path string, text textOptions) (*memory, error) {
 	layout, err := dataset.Detect(path)
 	if err != nil {
 		return nil, err
 	}
-	m := &memory{app: a, text: text}
-	if m.encoder, err = a.encoder(); err != nil {
+	if err := text.check(); err != nil {
 		return nil, err
 	}
-	start := time.Now()
-	if layout == dataset.NPY {
-		err = m.loadVectors(ctx, path, limit)
-	} else {
-		err = m.loadTexts(ctx, path, limit)
+	m := &memory{app: a, path: path, text: text, vectors: layout == dataset.NPY}
+	if m.vectors && text.maxTokens != 0 {
+		return nil, fmt.Errorf("%s holds vectors, which --max-tokens cannot cut: give it to encode: %w", path, retrieval.ErrInvalid)
 	}
-	m.loaded.Seconds = time.Since(start).Seconds()
+	if m.kernel, err = a.set(); err != nil {
+		return nil, err
+	}
+	if !text.noEncoder {
+		m.encoder, err = a.encoder()
+	}
 	return m, err
 }
 
-func (m *memory) newIndex(width int) (err error) {
-	m.index, err = index.New(width, index.Options{Kernel: m.encoder.Kernel(), Threads: m.app.threads})
+// load fills the index with the first limit documents; 0 is all.
+func (m *memory) load(ctx context.Context, limit int) error {
+	load := m.loadTexts
+	if m.vectors {
+		load = m.loadVectors
+	}
+	start := time.Now()
+	err := load(ctx, limit)
+	m.loaded.Seconds = time.Since(start).Seconds()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%s: %w", m.path, err)
+	}
 	return err
 }
 
-func (m *memory) loadTexts(ctx context.Context, path string, limit int) error {
-	total, err := dataset.Count(path)
+func (m *memory) newIndex(width int) (err error) {
+	m.index, err = index.New(width, index.Options{Kernel: m.kernel, Threads: m.app.threads})
+	return err
+}
+
+func (m *memory) loadTexts(ctx context.Context, limit int) error {
+	total, err := dataset.Count(m.path)
 	if err != nil {
 		return err
 	}
@@ -84,27 +135,17 @@ func (m *memory) loadTexts(ctx context.Context, path string, limit int) error {
 		total = min(total, limit)
 	}
 	bar := m.app.progress("encoding", total)
-	var batch []dataset.Document
-	flush := func() error {
-		defer func() { bar.add(len(batch)); batch = batch[:0] }()
-		return m.put(ctx, batch)
-	}
-	read := 0
-	for d, err := range dataset.Documents(path) {
+	defer bar.end()
+	for batch, err := range batches(first(dataset.Documents(m.path), limit), batchOf(m.app.workers(), m.kernel)) {
 		if err != nil {
 			return err
 		}
-		if read == total {
-			break
+		if err := m.put(ctx, batch); err != nil {
+			return err
 		}
-		read++
-		if batch = append(batch, d); len(batch) == encodeBatch {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+		bar.add(len(batch))
 	}
-	return flush()
+	return nil
 }
 
 // put encodes and stores documents.
@@ -158,12 +199,15 @@ func spans(tokens []encoder.Token) []retrieval.Span {
 	return out
 }
 
-func (m *memory) loadVectors(ctx context.Context, path string, limit int) error {
-	v, err := dataset.OpenVectors(path)
+func (m *memory) loadVectors(ctx context.Context, limit int) error {
+	v, err := dataset.OpenVectors(m.path)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
+	if m.encoder != nil && v.Width() != m.encoder.Width() {
+		return fmt.Errorf("the vectors are %d wide and the encoder's %d: they are of another encoder, which this command cannot ask with: %w", v.Width(), m.encoder.Width(), retrieval.ErrInvalid)
+	}
 	if err := m.newIndex(v.Width()); err != nil {
 		return err
 	}
@@ -172,32 +216,27 @@ func (m *memory) loadVectors(ctx context.Context, path string, limit int) error 
 		total = min(total, limit)
 	}
 	bar := m.app.progress("loading vectors", total)
-	var batch []retrieval.Document
-	for row, err := range v.Documents() {
+	defer bar.end()
+	for rows, err := range batches(first(v.Documents(), limit), vectorBatch) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		d, err := document(row.Document, row.Vectors, row.Spans, v.Width())
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		m.count(d)
-		bar.add(1)
-		batch = append(batch, d)
-		if m.loaded.Documents == total {
-			break
-		}
-		if len(batch) == 16*encodeBatch {
-			if err := m.index.Put(batch); err != nil {
+		docs := make([]retrieval.Document, len(rows))
+		for i, row := range rows {
+			if docs[i], err = document(row.Document, row.Vectors, row.Spans, v.Width()); err != nil {
 				return err
 			}
-			batch = nil
+			m.count(docs[i])
 		}
+		if err := m.index.Put(docs); err != nil {
+			return err
+		}
+		bar.add(len(rows))
 	}
-	return m.index.Put(batch)
+	return nil
 }
 
 // question is a text ready to be asked, with the tokens that explain its answer.
@@ -209,11 +248,10 @@ type question struct {
 
 // ask encodes questions for the k best documents.
 func (m *memory) ask(ctx context.Context, texts []string, k int) ([]question, error) {
-	if m.index.Width() != m.encoder.Width() {
-		return nil, fmt.Errorf("the vectors are %d wide and the encoder's %d: they are of another encoder, which this command cannot ask with: %w", m.index.Width(), m.encoder.Width(), retrieval.ErrInvalid)
-	}
 	matrices, err := m.encoder.Encode(ctx, texts, encoder.Options{MaxTokens: m.text.queryTokens, Threads: m.app.threads})
-	if err != nil {
+	if e := (*encoder.TextError)(nil); errors.As(err, &e) {
+		return nil, fmt.Errorf("question %q: %w (--query-tokens cuts it)", shorten(texts[e.Text], 60), e.Err)
+	} else if err != nil {
 		return nil, err
 	}
 	out := make([]question, len(texts))

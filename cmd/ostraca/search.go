@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -20,17 +21,20 @@ func newSearch(a *app) *cobra.Command {
 		Long: "Loads a corpus (a BEIR directory, a .jsonl file, or a directory of token vectors made by encode) into memory and prints\n" +
 			"the best documents for a question. Encoding takes the time: encode a corpus once and search its vectors.",
 		Example: "  ostraca search \"who won the game?\" --corpus testdata/corpora/xquad_en --explain\n  ostraca encode corpus/ --out vectors/ && ostraca search \"...\" --corpus vectors/",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    needs("TEXT", true),
 		RunE: func(c *cobra.Command, args []string) error {
 			// What can be refused at once is refused before the corpus is read.
 			if err := checkK(k); err != nil {
 				return err
 			}
+			if corpus == "" {
+				return fmt.Errorf("--corpus is empty, name what to search: %w", retrieval.ErrInvalid)
+			}
 			question := strings.Join(args, " ")
 			if strings.TrimSpace(question) == "" {
 				return fmt.Errorf("the question is empty: %w", retrieval.ErrInvalid)
 			}
-			m, err := a.open(c.Context(), corpus, text, 0)
+			m, err := a.open(corpus, text)
 			if err != nil {
 				return err
 			}
@@ -38,24 +42,20 @@ func newSearch(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := m.index.Search(c.Context(), qs[0].Query)
-			if err != nil {
+			if err := m.load(c.Context(), 0); err != nil {
 				return err
 			}
-			hits, err := m.answers(qs[0], answer.Hits, explain)
+			r, err := m.explain(c.Context(), qs[0], explain)
 			if err != nil {
 				return err
 			}
 			if a.json {
-				return a.printJSON(searchJSON{question, hits, statsOf(answer.Stats), m.loaded})
+				return a.printJSON(r)
 			}
-			for i, h := range hits {
-				a.printHit(i+1, h)
-			}
-			if len(hits) == 0 {
+			if len(r.Hits) == 0 {
 				a.printf("no document has a token to match\n")
 			}
-			a.printf("%d documents, %d tokens scored exactly\n", answer.Stats.Documents, answer.Stats.Tokens)
+			a.printf("%d documents, %d tokens scored exactly\n", r.Stats.Documents, r.Stats.Tokens)
 			return nil
 		},
 	}
@@ -80,11 +80,22 @@ type statsJSON struct {
 	Segments  int64 `json:"segments"`
 }
 
-func statsOf(s retrieval.Stats) statsJSON { return statsJSON{s.Documents, s.Tokens, s.Segments} }
-
-func checkK(k int) error {
-	if k < 1 || k > retrieval.MaxK {
-		return fmt.Errorf("-k is %d, it must be 1 to %d: %w", k, retrieval.MaxK, retrieval.ErrInvalid)
+// explain answers one question, with alignments or without, and prints the hits unless --json.
+func (m *memory) explain(ctx context.Context, q question, alignments bool) (searchJSON, error) {
+	answer, err := m.index.Search(ctx, q.Query)
+	if err != nil {
+		return searchJSON{}, err
 	}
-	return nil
+	hits, err := m.answers(q, answer.Hits, alignments)
+	if err != nil {
+		return searchJSON{}, err
+	}
+	if !m.app.json {
+		for i, h := range hits {
+			m.app.printHit(i+1, h)
+		}
+	}
+	return searchJSON{q.text, hits, statsOf(answer.Stats), m.loaded}, nil
 }
+
+func statsOf(s retrieval.Stats) statsJSON { return statsJSON{s.Documents, s.Tokens, s.Segments} }

@@ -58,7 +58,7 @@ func judgements(file string, all iter.Seq2[line, error]) (Judgements, error) {
 // add checks and keeps one judgement. The same one twice is allowed, another grade for the pair is not.
 func (j Judgements) add(query, document, grade string) error {
 	for _, id := range []string{query, document} {
-		if err := checkID(id); err != nil {
+		if err := retrieval.CheckID(id); err != nil {
 			return err
 		}
 	}

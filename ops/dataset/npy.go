@@ -23,7 +23,8 @@ const (
 
 // npyItems are the element types, with their bytes. NumPy writes | for a type of one byte.
 var npyItems = map[string]int64{
-	"<f2": 2, "<f4": 4, "<f8": 8, "<i4": 4, "<i8": 8, "<u2": 2, "<u4": 4, "|u1": 1, "<u1": 1, "|i1": 1, "<i1": 1,
+	"<f2": 2, "<f4": 4, "<f8": 8,
+	"|i1": 1, "<i1": 1, "<i2": 2, "<i4": 4, "<i8": 8, "|u1": 1, "<u1": 1, "<u2": 2, "<u4": 4, "<u8": 8,
 }
 
 // npy is the shape of an array and where it lies.
@@ -139,7 +140,7 @@ func (a *npy) parse(header string) error {
 		return a.corrupt("malformed header %q", header[:min(len(header), 200)])
 	}
 	if npyItems[a.dtype] == 0 {
-		return a.corrupt("type %q, want little-endian float16 to float64 or an integer of at most 64 bits", a.dtype)
+		return a.corrupt("type %q, want little-endian float16 to float64 or an integer of 8 to 64 bits", a.dtype)
 	}
 	if a.dims != 1 && a.dims != 2 {
 		return a.corrupt("%d dimensions, want 1 or 2", a.dims)

@@ -78,7 +78,7 @@ func TestArraysOfNumPy(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"i4", "i8", "u1", "i1", "u2", "u4"} {
+	for _, name := range []string{"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"} {
 		a, f := read(name, 1, "iu")
 		if got, err := a.values(f).ints(4); err != nil || !slices.Equal(got, []int32{0, 1, 2, 100}) {
 			t.Errorf("%s: %v, %v", name, got, err)

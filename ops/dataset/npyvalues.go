@@ -73,10 +73,14 @@ func (v *npyValues) ints(n int) ([]int32, error) {
 
 func (v *npyValues) integer(raw []byte, i int) int64 {
 	switch v.dtype {
+	case "<u8":
+		return int64(min(binary.LittleEndian.Uint64(raw[8*i:]), math.MaxInt64)) // what is over is refused all the same
 	case "<i4":
 		return int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
 	case "<u4":
 		return int64(binary.LittleEndian.Uint32(raw[4*i:]))
+	case "<i2":
+		return int64(int16(binary.LittleEndian.Uint16(raw[2*i:])))
 	case "<u2":
 		return int64(binary.LittleEndian.Uint16(raw[2*i:]))
 	case "<u1", "|u1":

@@ -7,8 +7,6 @@ import (
 	"hash/maphash"
 	"iter"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"ostraca/retrieval"
 )
@@ -74,23 +72,10 @@ func parse(l line) (record, error) {
 	} else if err := json.Unmarshal(raw, &r.id); err != nil {
 		return r, l.invalid("%q: %v", key, err)
 	}
-	if err := checkID(r.id); err != nil {
+	if err := retrieval.CheckID(r.id); err != nil {
 		return r, l.wrap(err)
 	}
 	return r, nil
-}
-
-// checkID reports why id cannot be one, or nil.
-func checkID(id string) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("the id is empty: %w", retrieval.ErrInvalid)
-	case len(id) > retrieval.MaxIDBytes:
-		return fmt.Errorf("the id has %d bytes, the limit is %d: %w", len(id), retrieval.MaxIDBytes, retrieval.ErrTooLarge)
-	case strings.ContainsFunc(id, unicode.IsControl):
-		return fmt.Errorf("the id %q has a control character: %w", id, retrieval.ErrInvalid)
-	}
-	return nil
 }
 
 // checkText reports a text over the limit.

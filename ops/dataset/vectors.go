@@ -21,8 +21,8 @@ const (
 	queryTexts  = "queries.jsonl"     // a line a query; optional
 )
 
-// maxWidth is the widest vector that is read: what the kernels know. Stored ones end at [retrieval.MaxWidth]; wider ones
-// are for a projection.
+// maxWidth is the widest vector that is read or written: as wide as the hidden layer of an encoder may be. What a memory
+// stores ends at [retrieval.MaxWidth].
 const maxWidth = 4096
 
 // Vectors is a directory of token vectors, open for reading. Of the documents only the lengths are in memory. It may be

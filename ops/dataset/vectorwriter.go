@@ -115,7 +115,7 @@ func (w *VectorWriter) AddQuery(row Row) error {
 // check returns the number of tokens of a row that can be written.
 func (w *VectorWriter) check(row Row, longest int) (int, error) {
 	n := len(row.Vectors) / w.width
-	err := errors.Join(checkID(row.ID), checkText(row.Text), checkSpans(row.Spans, row.Text))
+	err := errors.Join(retrieval.CheckID(row.ID), checkText(row.Text), checkSpans(row.Spans, row.Text))
 	switch {
 	case err != nil:
 	case len(row.Vectors) != n*w.width:
@@ -128,8 +128,8 @@ func (w *VectorWriter) check(row Row, longest int) (int, error) {
 		err = fmt.Errorf("a negative vocabulary id: %w", retrieval.ErrInvalid)
 	case slices.ContainsFunc(row.Vectors, overHalf):
 		err = fmt.Errorf("a vector holds NaN or a value of 65,520 or more, which float16 cannot: %w", retrieval.ErrInvalid)
-	case !utf8.ValidString(row.ID) || !utf8.ValidString(row.Text):
-		err = fmt.Errorf("id or text is not UTF-8: %w", retrieval.ErrInvalid)
+	case !utf8.ValidString(row.Text):
+		err = fmt.Errorf("the text is not UTF-8: %w", retrieval.ErrInvalid)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: row %q: %w", w.dir, row.ID, err)

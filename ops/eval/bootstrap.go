@@ -37,7 +37,7 @@ func Bootstrap(values []float64) (Interval, error) {
 		means[i] = sum / float64(len(values))
 	}
 	slices.Sort(means)
-	return Interval{mean(values), quantile(means, 0.025), quantile(means, 0.975)}, nil
+	return Interval{mean(values), percentile(means, 0.025), percentile(means, 0.975)}, nil
 }
 
 // Difference returns the mean of a - b and its interval, of two lists over the same queries in the same order: a paired
@@ -54,7 +54,18 @@ func Difference(a, b []float64) (Interval, error) {
 	return Bootstrap(differences)
 }
 
-// quantile returns the smallest of the sorted values that a share p of them does not exceed.
-func quantile(sorted []float64, p float64) float64 {
-	return sorted[int(math.Ceil(p*float64(len(sorted))))-1]
+// Percentile returns the smallest of the values that a share p of them does not exceed: of n in order, the one at place
+// p * n, rounded up. Of none it is 0.
+func Percentile(values []float64, p float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return percentile(slices.Sorted(slices.Values(values)), p)
+}
+
+// percentile is [Percentile] of one or more values in order.
+func percentile(sorted []float64, p float64) float64 {
+	const rounding = 1e-9 // 0.07 * 100 is a little over 7
+	place := int(math.Ceil(p*float64(len(sorted)) - rounding))
+	return sorted[min(max(place, 1), len(sorted))-1]
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,12 +179,33 @@ func TestBootstrapAsNormal(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	sorted := make([]float64, 1000)
-	for i := range sorted {
-		sorted[i] = float64(i + 1)
+func TestPercentile(t *testing.T) {
+	thousand := make([]float64, 1000)
+	for i := range thousand {
+		thousand[i] = float64(1000 - i)
 	}
-	if low, high := quantile(sorted, 0.025), quantile(sorted, 0.975); low != 25 || high != 975 {
-		t.Error(low, high)
+	for _, c := range []struct {
+		values  []float64
+		p, want float64
+	}{
+		{nil, 0.5, 0},
+		{[]float64{7}, 0, 7},
+		{[]float64{7}, 1, 7},
+		{[]float64{9, -1}, 0.5, -1},
+		{[]float64{9, -1}, 0.51, 9},
+		{[]float64{3, 1, 2}, 0, 1},
+		{[]float64{3, 1, 2}, 0.5, 2},
+		{[]float64{3, 1, 2}, 1, 3},
+		{[]float64{2, 2, 1, 2}, 0.26, 2},
+		{thousand, 0.025, 25},
+		{thousand, 0.0251, 26},
+		{thousand, 0.975, 975},
+		{thousand[900:], 0.07, 7}, // 0.07 * 100 > 7 in float64
+		{thousand[900:], 0.95, 95},
+	} {
+		before := slices.Clone(c.values)
+		if got := Percentile(c.values, c.p); got != c.want || !slices.Equal(c.values, before) {
+			t.Errorf("%v of %d values is %v, want %v; the values may not change", c.p, len(c.values), got, c.want)
+		}
 	}
 }

@@ -17,12 +17,16 @@ import (
 const floatBlock = 4096
 
 // FloatMaxSim ranks documents by MaxSim in float32, with somebody else's matrix product: what recall is measured against.
-// Documents and queries are rows of width floats, used as they are; a document without tokens is in no ranking. It returns
-// the rows of the k best documents of each query; of equal scores the lower row first.
+// Documents and queries are rows of width floats, used as they are; a document without tokens is in no ranking, and a query
+// without tokens finds nothing. It returns the rows of the k best documents of each query; of equal scores the lower row
+// first. What is no whole number of vectors is [retrieval.ErrInvalid].
 func FloatMaxSim(documents iter.Seq2[[]float32, error], queries [][]float32, width, k int) ([][]int, error) {
+	if width < 1 {
+		return nil, fmt.Errorf("a width of %d: %w", width, retrieval.ErrInvalid)
+	}
 	f := floatRanker{width: width, scores: make([][]scored, len(queries))}
 	for i, q := range queries {
-		if width < 1 || len(q)%width != 0 {
+		if len(q)%width != 0 {
 			return nil, fmt.Errorf("query %d has %d floats for a width of %d: %w", i, len(q), width, retrieval.ErrInvalid)
 		}
 		f.query = append(f.query, q...)
@@ -48,6 +52,9 @@ func FloatMaxSim(documents iter.Seq2[[]float32, error], queries [][]float32, wid
 	f.flush()
 	best := make([][]int, len(queries))
 	for i, s := range f.scores {
+		if len(queries[i]) == 0 {
+			continue
+		}
 		slices.SortStableFunc(s, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
 		for _, x := range s[:min(k, len(s))] {
 			best[i] = append(best[i], x.row)

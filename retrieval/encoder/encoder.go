@@ -106,8 +106,8 @@ func (e *Encoder) QueryWeights(tokens []Token) []uint16 {
 // Encode returns one matrix a text. A text over a limit fails the call before anything is encoded, with a [TextError] that wraps
 // retrieval.ErrTooLarge; options out of range wrap retrieval.ErrInvalid, a cancelled call the context's error.
 func (e *Encoder) Encode(ctx context.Context, texts []string, o Options) ([]Matrix, error) {
-	if o.MaxTokens != 0 && (o.MaxTokens < minimumTokens || o.MaxTokens > MaxTokens) {
-		return nil, fmt.Errorf("cut to %d tokens: it must be %d to %d, [CLS] and [SEP] counted: %w", o.MaxTokens, minimumTokens, MaxTokens, retrieval.ErrInvalid)
+	if o.MaxTokens != 0 && (o.MaxTokens < MinTokens || o.MaxTokens > MaxTokens) {
+		return nil, fmt.Errorf("cut to %d tokens: it must be %d to %d, [CLS] and [SEP] counted: %w", o.MaxTokens, MinTokens, MaxTokens, retrieval.ErrInvalid)
 	}
 	out := make([]Matrix, len(texts))
 	var jobs []job
@@ -135,7 +135,7 @@ func (e *Encoder) read(m *Matrix, text string, cut int) error {
 		m.Tokens = m.Tokens[:most:most]
 	}
 	if n := len(m.Tokens); n > MaxTokens-specials {
-		return fmt.Errorf("%d tokens, the limit is %d: split it into passages or cut it (--max-tokens): %w", n+specials, MaxTokens, retrieval.ErrTooLarge)
+		return fmt.Errorf("%d tokens, the limit is %d: split the text into passages, or cut it: %w", n+specials, MaxTokens, retrieval.ErrTooLarge)
 	}
 	m.Vectors = make([]float32, len(m.Tokens)*e.Width())
 	m.Pooled = make([]float32, e.Width())

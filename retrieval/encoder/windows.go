@@ -3,11 +3,15 @@ package encoder
 import "ostraca/retrieval"
 
 const (
-	specials      = 2   // [CLS] and [SEP], counted in every length
-	windowTokens  = 256 // model input length of a window
-	strideTokens  = 192 // pieces from the start of a window to the start of the next
-	MaxTokens     = retrieval.MaxDocumentTokens
-	minimumTokens = specials + 1
+	specials     = 2   // [CLS] and [SEP], counted in every length
+	windowTokens = 256 // model input length of a window
+	strideTokens = 192 // pieces from the start of a window to the start of the next
+)
+
+// Lengths that a text may be cut to, and the most that it may have, with [CLS] and [SEP].
+const (
+	MinTokens = specials + 1
+	MaxTokens = retrieval.MaxDocumentTokens
 )
 
 // window is a stretch of a text's pieces that the model reads at once, and which of them it speaks for.
