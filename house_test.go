@@ -62,8 +62,18 @@ var only = []struct {
 	{module + "/retrieval/encoder/encodertest", "a random encoder is for tests", []string{"shard/shardtest"}},
 	{"os", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/...", "api"}},
 	{"net", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/...", "api"}},
+	{"syscall", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/..."}},
+	{"golang.org/x/sys/unix", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/..."}},
+	{"log", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/..."}},
 	{"time", "retrieval and gnn are pure", []string{"storage", "consensus/...", "shard/...", "ops/...", "cmd/...", "api"}},
 }
+
+// pure is all that the vocabulary and its algebra, package retrieval, may import of the standard library: no I/O, no clock, no
+// goroutine, no chance.
+var pure = []string{"bytes", "cmp", "context", "errors", "fmt", "math", "math/bits", "slices", "strings", "unicode", "unicode/utf8"}
+
+// nested lists the modules of their own below this one.
+var nested = []string{"retrieval/kernel/gen"}
 
 // source is one parsed Go file of the module.
 type source struct {
@@ -82,9 +92,8 @@ func sources(t *testing.T) []source {
 			return err
 		}
 		if d.IsDir() {
-			_, nested := os.Stat(filepath.Join(p, "go.mod"))
-			if p != "." && (nested == nil || strings.HasPrefix(d.Name(), ".")) {
-				return fs.SkipDir // a module of its own, such as the kernels' generator
+			if slices.Contains(nested, filepath.ToSlash(p)) || p != "." && strings.HasPrefix(d.Name(), ".") {
+				return fs.SkipDir
 			}
 			return nil
 		}
@@ -120,40 +129,87 @@ func (s source) imports() []string {
 	return out
 }
 
-// TestImports: the arrows between our folders point down only. Tests may reach further, to compare and to feed.
+// broken returns what is wrong with a file of a folder that imports the given packages.
+func broken(folder string, test bool, imports []string) []string {
+	at := slices.IndexFunc(folders, func(f struct {
+		folder string
+		may    []string
+	}) bool {
+		return f.folder == folder
+	})
+	if at < 0 && folder != "." || folder == "." && !test {
+		return []string{"the folder " + folder + " is not in the design: add it to the table, with what it may import"}
+	}
+	var wrong []string
+	for _, i := range imports {
+		if test { // tests may reach further, to compare and to feed, but not for the big weights
+			if i == module+"/retrieval/encoder/bge" && !matches(folder, []string{"cmd/...", "retrieval/encoder/bge"}) {
+				wrong = append(wrong, "a test imports "+i)
+			}
+			continue
+		}
+		if ours, ok := strings.CutPrefix(i, module+"/"); ok && !matches(ours, folders[at].may) {
+			wrong = append(wrong, "imports "+ours)
+		}
+		if !strings.Contains(i, ".") && !strings.HasPrefix(i, module+"/") && folder == "retrieval" && !slices.Contains(pure, i) {
+			wrong = append(wrong, "imports "+i+", which is not pure")
+		}
+		for _, o := range only {
+			if (i == o.pkg || strings.HasPrefix(i, o.pkg+"/")) && !matches(folder, o.may) {
+				wrong = append(wrong, "imports "+i+": "+o.why)
+			}
+		}
+	}
+	return wrong
+}
+
+// TestImports: the arrows between our folders point down only.
 func TestImports(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || s.folder == "." {
-			continue
-		}
-		at := slices.IndexFunc(folders, func(f struct {
-			folder string
-			may    []string
-		}) bool {
-			return f.folder == s.folder
-		})
-		if at < 0 {
-			t.Errorf("%s: the folder %s is not in the design: add it to the table, with what it may import", s.path, s.folder)
-			continue
-		}
-		for _, i := range s.imports() {
-			if ours, ok := strings.CutPrefix(i, module+"/"); ok && !matches(ours, folders[at].may) {
-				t.Errorf("%s imports %s: %s may import %v", s.path, ours, s.folder, folders[at].may)
-			}
-			for _, o := range only {
-				if (i == o.pkg || strings.HasPrefix(i, o.pkg+"/")) && !matches(s.folder, o.may) {
-					t.Errorf("%s imports %s: %s, so only %v may", s.path, i, o.why, o.may)
-				}
-			}
+		for _, w := range broken(s.folder, s.test, s.imports()) {
+			t.Errorf("%s: %s", s.path, w)
 		}
 	}
 }
 
-// judgementReader is the one place outside package dataset that may read judgements: the final evaluation.
+// TestImportRules feeds the rules what they must refuse, and what they must allow.
+func TestImportRules(t *testing.T) {
+	for _, c := range []struct {
+		folder, imports string
+		test, ok        bool
+	}{
+		{"retrieval/index", "ostraca/retrieval", false, true},
+		{"retrieval/index", "ostraca/ops/eval", false, false},
+		{"retrieval/index", "os", false, false},
+		{"retrieval/encoder", "net/http", false, false},
+		{"retrieval/kernel", "syscall", false, false},
+		{"retrieval", "sync", false, false},
+		{"retrieval", "math/bits", false, true},
+		{"retrieval/index", "sync", false, true},
+		{"retrieval/index", "go.etcd.io/bbolt", false, false},
+		{"storage", "go.etcd.io/bbolt", false, true},
+		{"consensus/simnet", "github.com/hashicorp/raft", false, true},
+		{"shard", "github.com/hashicorp/raft", false, false},
+		{"consensus", "google.golang.org/grpc/codes", false, false},
+		{"shard", "ostraca/retrieval/encoder/bge", false, false},
+		{"cmd/node", "ostraca/retrieval/encoder/bge", false, true},
+		{"retrieval/index", "ostraca/retrieval/encoder/bge", true, false},
+		{"retrieval/encoder/bge", "ostraca/ops/eval", true, true},
+		{"util", "fmt", false, false},
+		{".", "fmt", false, false},
+		{"retrieval/util", "fmt", false, false},
+	} {
+		if wrong := broken(c.folder, c.test, []string{c.imports}); (len(wrong) == 0) != c.ok {
+			t.Errorf("%s imports %s (test: %v): %v", c.folder, c.imports, c.test, wrong)
+		}
+	}
+}
+
+// judgementReader is the one place outside package dataset that may read judgements: for the verbs eval and demo, which report them.
 const judgementReader = "cmd/ostraca/eval.go"
 
-// TestJudgementsAreReadOnce: no figure can be tuned on a test set by accident, for nothing but the final evaluation reads
-// judgements, neither in Go nor in the scripts that make weights.
+// TestJudgementsAreReadOnce: nothing that encodes, fits or searches can see a judgement, neither in Go nor in the scripts that make
+// weights. Tests may read them.
 func TestJudgementsAreReadOnce(t *testing.T) {
 	found := false
 	for _, s := range sources(t) {

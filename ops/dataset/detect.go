@@ -77,7 +77,10 @@ func open(path string) (*os.File, fs.FileInfo, error) {
 	if info.IsDir() {
 		return nil, nil, fmt.Errorf("%s: is a directory, want a file: %w", path, retrieval.ErrInvalid)
 	}
-	if info.Mode().IsRegular() && info.Size() == 0 {
+	if !info.Mode().IsRegular() { // nobody may write to a pipe for a while, or ever
+		return nil, nil, fmt.Errorf("%s: is not a regular file: copy its content to one: %w", path, retrieval.ErrInvalid)
+	}
+	if info.Size() == 0 {
 		return nil, nil, fmt.Errorf("%s: is empty: %w", path, retrieval.ErrInvalid)
 	}
 	f, err := os.Open(path)

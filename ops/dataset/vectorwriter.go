@@ -27,6 +27,7 @@ type VectorWriter struct {
 	queries table    // made with the first query
 	vocab   *growing // made with the first document that has vocabulary ids
 	files   []*growing
+	made    bool // the directory was not there before
 	over    bool // closed or aborted
 }
 
@@ -39,6 +40,7 @@ func CreateVectors(dir string, width int) (*VectorWriter, error) {
 	if width < 1 || width > maxWidth {
 		return nil, fmt.Errorf("vectors are %d wide, want 1 to %d: %w", width, maxWidth, retrieval.ErrInvalid)
 	}
+	_, before := os.Stat(dir)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func CreateVectors(dir string, width int) (*VectorWriter, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	w := &VectorWriter{dir: dir, width: width}
+	w := &VectorWriter{dir: dir, width: width, made: errors.Is(before, fs.ErrNotExist)}
 	if err := w.start(); err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
@@ -192,7 +194,12 @@ func (w *VectorWriter) publish() error {
 			return err
 		}
 	}
-	for _, g := range slices.Backward(w.files) { // doc_tokens.npy was made first
+	for i, g := range slices.Backward(w.files) {
+		if i == 0 { // doc_tokens.npy, by which the rest is found, only when that rest is safe
+			if err := syncDir(w.dir); err != nil {
+				return err
+			}
+		}
 		if err := os.Rename(g.file, filepath.Join(w.dir, filepath.Base(g.file))); err != nil {
 			return err
 		}
@@ -209,5 +216,9 @@ func (w *VectorWriter) Abort() error {
 	for _, g := range w.files {
 		g.f.Close() // some may be closed already
 	}
-	return os.RemoveAll(filepath.Join(w.dir, partial))
+	err := os.RemoveAll(filepath.Join(w.dir, partial))
+	if w.made && err == nil {
+		_ = os.Remove(w.dir) // only if it is empty; somebody else's files stay
+	}
+	return err
 }

@@ -192,7 +192,8 @@ func TestNotice(t *testing.T) {
 	}
 }
 
-// TestProvenance: what is fitted in the weights file never saw an evaluation set.
+// TestProvenance: the weights file names the text that its query weights were counted on, and that is none we evaluate on. It
+// cannot see how the file came about: make.py, which takes that text as an argument, and NOTICE tell.
 func TestProvenance(t *testing.T) {
 	from := strings.ToLower(load(t, kernel.Best()).Config().WeightsFrom)
 	if from == "" {

@@ -1,6 +1,6 @@
 // Package encodertest holds a random encoder of two layers for tests: hidden width 64, 2 heads, 256 positions, 896 pieces,
 // in the format of docs/weights.md. Its vectors mean nothing, but they are cheap, and those of some 40 texts are known from
-// another implementation: texts.jsonl, lens.npy and vectors.npy beside this file, made by make.py with transformers in fp32.
+// another implementation: texts.jsonl and vectors.npy beside this file, made by make.py with transformers in fp32.
 package encodertest
 
 import _ "embed"

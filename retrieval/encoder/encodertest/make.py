@@ -5,7 +5,7 @@
     make.py
 
 Writes small-f32.ostraca, small-i8.ostraca (docs/weights.md), vectors.npy (float32 [T, 64], every position with [CLS] and [SEP],
-rows of length 1), lens.npy (int32) and texts.jsonl (text, ids). The vocabulary is a small part of bge's.
+rows of length 1), and texts.jsonl (text, ids). The vocabulary is a small part of bge's.
 """
 import json, os, sys
 import numpy as np
@@ -110,7 +110,6 @@ def main():
             f.write(json.dumps(dict(text=t, ids=ids), ensure_ascii=True) + "\n")
     vectors = np.concatenate(rows).astype(np.float32)
     np.save(os.path.join(HERE, "vectors.npy"), vectors)
-    np.save(os.path.join(HERE, "lens.npy"), np.array(lens, np.int32))
     assert worst["f32"] > 0.999999, worst
     near = vectors @ vectors.T
     print(f"{len(TEXTS)} texts, {lens} positions, {sum(lens)} together; numpy on the files, worst cosine: {worst}; "
