@@ -158,10 +158,10 @@ func writeLines[T any](path string, rows []T) (err error) {
 	if err = f.Chmod(0o644); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err = os.Link(f.Name(), path); err != nil { // unlike a rename, it fails where somebody else was faster
 		return err
 	}
-	return f.Close()
+	return errors.Join(os.Remove(f.Name()), f.Close())
 }
 
 // checkWritable tells before the work that a file cannot be written after it. One that is there is never overwritten.

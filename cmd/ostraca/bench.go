@@ -28,7 +28,7 @@ func newBench(a *app) *cobra.Command {
 		Long: "Loads the vectors in DIR (made by encode, or by any other tool in the same layout), asks its queries for 10 and 100 documents\n" +
 			"with the exact engine, and reports times, memory, and recall against MaxSim of the same vectors in float32.\n" +
 			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.",
-		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad && ostraca bench /tmp/xquad --threads 1",
+		Example: "  ostraca encode DIR --out vectors && ostraca bench vectors --threads 1",
 		Args:    needs("DIR", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.bench(c.Context(), args[0], o)
@@ -135,7 +135,7 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 		}
 		r.Results, found = append(r.Results, result), append(found, idsLine{exact, k, ids})
 	}
-	r.PeakRSS = peakRSS() // before the float32 check, which is not the engine's
+	r.PeakRSS = peakRSS() // of loading and searching: the float32 check comes after
 	if err := b.recall(ctx, r, found, min(o.recall, len(b.queries))); err != nil {
 		return nil, err
 	}
@@ -157,26 +157,11 @@ type bench struct {
 
 func (b *bench) build(ctx context.Context) error {
 	bar := b.app.progress("building", b.vectors.Len())
-	for rows, err := range batches(b.vectors.Documents(), vectorBatch) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		docs := make([]retrieval.Document, len(rows))
-		for i, row := range rows {
-			if docs[i], err = document(dataset.Document{ID: row.ID}, row.Vectors, nil, b.vectors.Width()); err != nil {
-				return fmt.Errorf("%s: %w", b.dir, err)
-			}
-			b.rows[row.ID] = len(b.rows)
-		}
-		if err := b.index.Put(docs); err != nil {
-			return err
-		}
-		bar.add(len(rows))
-	}
-	return nil
+	defer bar.end()
+	return putVectors(ctx, b.index, b.vectors, 0, b.dir, func(d retrieval.Document) {
+		b.rows[d.ID] = len(b.rows)
+		bar.add(1)
+	})
 }
 
 // pick keeps n queries, rows int(linspace(0, all-1, n)), those without tokens left out.
@@ -233,6 +218,7 @@ func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
 	var ids [][]int
 	var tokens int64
 	bar, before := b.app.progress(fmt.Sprintf("searching k=%d", k), len(asked)), cpuSeconds()
+	defer bar.end()
 	for _, q := range asked {
 		start := time.Now()
 		answer, err := b.index.Search(ctx, q)
@@ -268,6 +254,7 @@ func (b *bench) recall(ctx context.Context, r *benchReport, found []idsLine, n i
 		at, sample = append(at, i), append(sample, b.queries[i].Vectors)
 	}
 	bar := b.app.progress("float32 check", b.vectors.Len())
+	defer bar.end()
 	best, err := eval.FloatMaxSim(b.matrices(ctx, bar), sample, b.vectors.Width(), 100)
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +57,9 @@ type demoJSON struct {
 
 func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 	start := time.Now()
+	if layout, err := dataset.Detect(corpus); err == nil && layout != dataset.BEIR {
+		return fmt.Errorf("%s: the demo needs a directory with corpus.jsonl, queries.jsonl and qrels.tsv: %w", corpus, retrieval.ErrInvalid)
+	}
 	queries, judgements, err := judged(corpus, evalOptions{})
 	if errors.Is(err, fs.ErrNotExist) && corpus == demoCorpus {
 		return fmt.Errorf("%w (run the demo from the root of the repository, or name another corpus with --corpus DIR)", err)
@@ -74,7 +76,7 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 		limit = withoutKernel
 		a.say("No kernel for this CPU is in use, only the Go twin, which is slow: the first %d passages and their questions.\n", limit)
 	}
-	m, err := a.open(corpus, textOptions{queryTokens: encoder.QueryTokens})
+	m, err := a.open(corpus, textOptions{queryTokens: encoder.QueryTokens}, true)
 	if err != nil {
 		return err
 	}
@@ -83,35 +85,12 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 		return err
 	}
 	a.say("%d passages, %d tokens, in %.1f s; %.0f bytes a token, texts and spans included.\n\n", m.loaded.Documents, m.loaded.Tokens, m.loaded.Seconds, float64(m.index.Bytes())/float64(max(1, m.loaded.Tokens)))
-	queries = m.answerable(queries, judgements)
-	if len(queries) == 0 {
-		return fmt.Errorf("%s: none of the judged documents is in the corpus: %w", corpus, retrieval.ErrInvalid)
+	if limit > 0 {
+		queries = m.answerable(queries, judgements)
 	}
-	questions, err := prepare(ctx, corpus, queries, m.ask)
+	r, err := m.measure(ctx, queries, judgements)
 	if err != nil {
 		return err
-	}
-	rankings, p50, err := m.rank(ctx, queries, questions)
-	if err != nil {
-		return err
-	}
-	report, err := eval.Evaluate(judgements, rankings)
-	if err != nil {
-		return err
-	}
-	a.say("%d questions: a right passage is among the first five for %.1f %%. MRR@10 %.3f, nDCG@10 %.3f. Search p50 %.2f ms, exact.\n\n",
-		report.Queries, 100*report.Success5, report.MRR10, report.NDCG10, p50)
-	r := demoJSON{Documents: m.loaded.Documents, Tokens: m.loaded.Tokens, Queries: report.Queries, Kernel: set.Name(), LoadS: m.loaded.Seconds, SearchP50: p50, Scores: report.Scores}
-	for i := range min(3, len(questions)) {
-		q := questions[i*len(questions)/3]
-		q.K = 1
-		a.say("? %s\n", printable(q.text))
-		answer, err := m.explain(ctx, q, true)
-		if err != nil {
-			return err
-		}
-		a.say("\n")
-		r.Answers = append(r.Answers, answer)
 	}
 	r.Seconds = time.Since(start).Seconds()
 	if a.json {
@@ -124,8 +103,47 @@ func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
 	return m.converse(ctx)
 }
 
+// measure asks all questions, says how good the answers are, and explains three.
+func (m *memory) measure(ctx context.Context, queries []query, judgements dataset.Judgements) (*demoJSON, error) {
+	a := m.app
+	missing, err := m.missing(judgements)
+	if err != nil {
+		return nil, err
+	}
+	if missing > 0 {
+		a.say("Note: %d judged documents are not in the corpus.\n", missing)
+	}
+	questions, err := m.prepare(ctx, queries)
+	if err != nil {
+		return nil, err
+	}
+	rankings, p50, err := m.rank(ctx, queries, questions)
+	if err != nil {
+		return nil, err
+	}
+	report, err := eval.Evaluate(judgements, rankings)
+	if err != nil {
+		return nil, err
+	}
+	a.say("%d questions: a right passage is among the first five for %.1f %%. MRR@10 %.3f, nDCG@10 %.3f. Search p50 %.2f ms, exact.\n\n",
+		report.Queries, 100*report.Success5, report.MRR10, report.NDCG10, p50)
+	r := &demoJSON{Documents: m.loaded.Documents, Tokens: m.loaded.Tokens, Queries: report.Queries, Kernel: m.kernel.Name(), LoadS: m.loaded.Seconds, SearchP50: p50, Scores: report.Scores}
+	for i := range min(3, len(questions)) {
+		q := questions[i*len(questions)/3]
+		q.K = 1
+		a.say("? %s\n", printable(q.text))
+		answer, err := m.explain(ctx, q, true)
+		if err != nil {
+			return nil, err
+		}
+		a.say("\n")
+		r.Answers = append(r.Answers, answer)
+	}
+	return r, nil
+}
+
 // answerable keeps the questions, and the judgements, whose documents were loaded.
-func (m *memory) answerable(queries []dataset.Query, judgements dataset.Judgements) []dataset.Query {
+func (m *memory) answerable(queries []query, judgements dataset.Judgements) []query {
 	for id, grades := range judgements {
 		for doc := range grades {
 			if _, err := m.index.Get(doc); err != nil {
@@ -134,7 +152,7 @@ func (m *memory) answerable(queries []dataset.Query, judgements dataset.Judgemen
 			}
 		}
 	}
-	return slices.DeleteFunc(queries, func(q dataset.Query) bool { return judgements[q.ID] == nil })
+	return only(queries, judgements)
 }
 
 // converse answers what a person types, until an empty line or the end.

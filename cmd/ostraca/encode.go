@@ -23,7 +23,7 @@ func newEncode(a *app) *cobra.Command {
 		Long: "Encodes the documents of a BEIR directory or .jsonl file, and the directory's queries if it has any, into DIR:\n" +
 			"doc_tokens.npy (float16), doc_lens.npy, doc_token_ids.npy, query_tokens.npy (float32), query_lens.npy,\n" +
 			"docs.jsonl and queries.jsonl with the byte span of every token. An interrupted run leaves no such files.",
-		Example: "  ostraca encode testdata/corpora/xquad_en --out /tmp/xquad --max-tokens 256",
+		Example: "  ostraca encode testdata/corpora/xquad_en --out vectors --max-tokens 256",
 		Args:    needs("PATH", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.encode(c.Context(), args[0], dir, text, skipEmpty)
@@ -93,12 +93,12 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 		}
 	}
 	o := encoder.Options{MaxTokens: text.queryTokens, Threads: a.threads}
-	if err := a.encodeAll(ctx, e, o, a.progress("encoding questions", len(queries)), asked, w.AddQuery); err != nil {
+	if err := a.encodeAll(ctx, e, o, "question", len(queries), asked, w.AddQuery); err != nil {
 		return err
 	}
 	start := time.Now()
 	o.MaxTokens = text.maxTokens
-	if err := a.encodeAll(ctx, e, o, a.progress("encoding", total), dataset.Documents(path), add); err != nil {
+	if err := a.encodeAll(ctx, e, o, "document", total, dataset.Documents(path), add); err != nil {
 		return err
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -114,8 +114,16 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 }
 
 // encodeAll encodes documents in batches and hands each on with its vectors.
-func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, bar *progress, docs iter.Seq2[dataset.Document, error], add func(dataset.Row) error) error {
+func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, what string, total int, docs iter.Seq2[dataset.Document, error], add func(dataset.Row) error) error {
+	if total == 0 {
+		return nil
+	}
+	bar := a.progress("encoding "+what+"s", total)
 	defer bar.end()
+	flag := "--max-tokens"
+	if what == "question" {
+		flag = "--query-tokens"
+	}
 	for batch, err := range batches(docs, batchOf(a.workers(), e.Kernel())) {
 		if err != nil {
 			return err
@@ -126,7 +134,7 @@ func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Optio
 		}
 		matrices, err := e.Encode(ctx, texts, o)
 		if err != nil {
-			return named(err, batch)
+			return named(err, what, batch, flag)
 		}
 		for i, m := range matrices {
 			if err := add(row(batch[i], m)); err != nil {

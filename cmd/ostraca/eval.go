@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,14 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
-	"ostraca/retrieval/index"
 )
 
 // evalOptions are the flags of eval.
@@ -37,9 +37,12 @@ func newEval(a *app) *cobra.Command {
 		Short: "Measure ranking quality against judgements",
 		Long: "Loads the corpus at PATH, asks every judged query, and reports nDCG@10, MRR@10, Recall@100 and Success@5 as trec_eval defines\n" +
 			"them, with the 95 % bootstrap interval of nDCG@10. --against compares with an earlier run's --per-query file, query by query.",
-		Example: "  ostraca eval testdata/corpora/xquad_en --max-tokens 256\n  ostraca eval scifact --per-query a.jsonl && ostraca eval scifact --no-idf --against a.jsonl",
+		Example: "  ostraca eval testdata/corpora/xquad_en --max-tokens 256\n  ostraca eval DIR --per-query a.jsonl && ostraca eval DIR --no-idf --against a.jsonl",
 		Args:    needs("PATH", false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if o.vectors && c.Flags().Changed("query-tokens") {
+				return fmt.Errorf("--query-tokens cannot cut the vectors of --query-vectors: %w", retrieval.ErrInvalid)
+			}
 			r, err := a.evaluate(c.Context(), args[0], o)
 			if err != nil {
 				return err
@@ -78,34 +81,23 @@ type evalReport struct {
 	Kernel    string  `json:"kernel"`
 }
 
-// rankedHits is how deep a ranking is measured.
-const rankedHits = 100
-
 func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalReport, error) {
-	against, err := readPerQuery(o.against)
-	if err != nil {
+	if err := checkWritable(o.perQuery); err != nil {
 		return nil, err
 	}
 	queries, judgements, err := judged(path, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWritable(o.perQuery); err != nil {
-		return nil, err
-	}
-	o.text.noEncoder = o.vectors
-	m, err := a.open(path, o.text)
+	against, err := readPerQuery(o.against, judgements)
 	if err != nil {
 		return nil, err
 	}
-	ask := m.ask
-	if o.vectors {
-		o.text.noIDF = true
-		if ask, err = vectorAsker(path, queries); err != nil {
-			return nil, err
-		}
+	m, err := a.open(path, o.text, !o.vectors)
+	if err != nil {
+		return nil, err
 	}
-	questions, err := prepare(ctx, path, queries, ask)
+	questions, err := m.prepare(ctx, queries)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +113,7 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 		return nil, err
 	}
 	r := &evalReport{Corpus: filepath.Base(path), loadStats: m.loaded, Shards: 1, Texts: o.text.describe(m.vectors), MaxTokens: o.text.maxTokens, Missing: missing, Weights: "idf", SearchP50: p50, Kernel: m.kernel.Name()}
-	if o.text.noIDF {
+	if o.text.noIDF || o.vectors {
 		r.Weights = "none"
 	}
 	if r.Report, err = eval.Evaluate(judgements, rankings); err != nil {
@@ -139,11 +131,7 @@ func (r *evalReport) finish(perQuery string, against map[string]eval.Scores) (er
 	if against != nil {
 		other := make([]float64, len(r.PerQuery))
 		for i, q := range r.PerQuery {
-			s, ok := against[q.Query]
-			if !ok {
-				return fmt.Errorf("--against has no query %q: it is of another set: %w", q.Query, retrieval.ErrInvalid)
-			}
-			other[i] = s.NDCG10
+			other[i] = against[q.Query].NDCG10
 		}
 		d, err := eval.Difference(mine, other)
 		if err != nil {
@@ -162,131 +150,57 @@ func (r *evalReport) finish(perQuery string, against map[string]eval.Scores) (er
 func ndcg(s eval.Scores) float64 { return s.NDCG10 }
 
 // judged reads the queries that have judgements, and these.
-func judged(path string, o evalOptions) ([]dataset.Query, dataset.Judgements, error) {
-	if layout, err := dataset.Detect(path); err == nil && layout != dataset.BEIR && (o.qrels == "" || o.queries == "" && layout == dataset.JSONL) {
-		return nil, nil, fmt.Errorf("%s has no judgements beside it: name the files with --queries and --qrels: %w", path, retrieval.ErrInvalid)
+func judged(path string, o evalOptions) ([]query, dataset.Judgements, error) {
+	layout, err := dataset.Detect(path)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case layout != dataset.BEIR && o.qrels == "":
+		return nil, nil, fmt.Errorf("%s has no judgements beside it: name a file with --qrels: %w", path, retrieval.ErrInvalid)
+	case layout == dataset.JSONL && o.queries == "":
+		return nil, nil, fmt.Errorf("%s has no queries beside it: name a file with --queries: %w", path, retrieval.ErrInvalid)
+	case o.vectors && (layout != dataset.NPY || o.queries != ""):
+		return nil, nil, fmt.Errorf("--query-vectors asks with the queries of a directory of vectors, not of a text: %w", retrieval.ErrInvalid)
 	}
-	or := func(file string) string {
-		if file != "" {
-			return file
-		}
-		return path
+	read, from := queriesAt, cmp.Or(o.queries, path)
+	if o.vectors {
+		read = vectorQueries
 	}
-	queries, err := dataset.Queries(or(o.queries))
+	queries, err := read(from)
 	if err != nil {
 		return nil, nil, err
 	}
-	judgements, err := dataset.ReadJudgements(or(o.qrels))
+	judgements, err := dataset.ReadJudgements(cmp.Or(o.qrels, path))
 	if err != nil {
 		return nil, nil, err
 	}
 	if o.only != "" {
-		keep, err := readLines(o.only)
-		if err != nil {
+		if err := keepOnly(o.only, judgements); err != nil {
 			return nil, nil, err
 		}
-		maps.DeleteFunc(judgements, func(id string, _ map[string]int) bool { return !keep[id] })
 	}
-	queries = slices.DeleteFunc(queries, func(q dataset.Query) bool { return judgements[q.ID] == nil })
-	if len(queries) == 0 {
-		return nil, nil, fmt.Errorf("%s: no query has a judgement: --queries, --qrels and --only must be of one set: %w", path, retrieval.ErrInvalid)
+	if queries = only(queries, judgements); len(queries) == 0 {
+		return nil, nil, fmt.Errorf("%s: no query has a judgement: queries and judgements must be of one set: %w", path, retrieval.ErrInvalid)
 	}
 	return queries, judgements, nil
 }
 
-// asker turns texts into questions: by encoding them, or by looking their vectors up.
-type asker func(ctx context.Context, texts []string, k int) ([]question, error)
-
-// vectorAsker looks queries up among the query vectors of a directory, by id.
-func vectorAsker(dir string, queries []dataset.Query) (asker, error) {
-	v, err := dataset.OpenVectors(dir)
-	if err != nil {
-		return nil, err
+// keepOnly deletes the judgements of all queries but those that a file lists, an id a line.
+func keepOnly(path string, judgements dataset.Judgements) error {
+	keep := map[string]bool{}
+	err := eachLine(path, func(line []byte) error {
+		id := string(line)
+		if judgements[id] == nil {
+			return fmt.Errorf("query %q has no judgement: %w", id, retrieval.ErrInvalid)
+		}
+		keep[id] = true
+		return nil
+	})
+	if err == nil && len(keep) == 0 {
+		err = fmt.Errorf("%s: is empty, want query ids: %w", path, retrieval.ErrInvalid)
 	}
-	defer v.Close()
-	rows := map[string][]float32{}
-	for row, err := range v.Queries() {
-		if err != nil {
-			return nil, err
-		}
-		rows[row.ID] = row.Vectors
-	}
-	next := 0 // rank asks in the order of queries
-	return func(_ context.Context, texts []string, k int) ([]question, error) {
-		out := make([]question, len(texts))
-		for i := range texts {
-			id := queries[next].ID
-			next++
-			q, err := index.QuantizeQuery(rows[id], v.Width(), nil, k)
-			if err != nil {
-				return nil, fmt.Errorf("%s: vectors of query %q: %w", dir, id, err)
-			}
-			out[i] = question{Query: q, text: texts[i]}
-		}
-		return out, nil
-	}, nil
-}
-
-// prepare makes questions of all queries.
-func prepare(ctx context.Context, path string, queries []dataset.Query, ask asker) ([]question, error) {
-	var out []question
-	for batch := range slices.Chunk(queries, queryBatch) {
-		texts := make([]string, len(batch))
-		for i, q := range batch {
-			texts[i] = q.Text
-		}
-		qs, err := ask(ctx, texts, rankedHits)
-		if err != nil {
-			return nil, fmt.Errorf("queries of %s: %w", path, err)
-		}
-		out = append(out, qs...)
-	}
-	return out, nil
-}
-
-// queryBatch is the queries that are encoded at a time.
-const queryBatch = 256
-
-// missing counts the judged documents that the corpus does not hold. If it holds none, the two do not belong together.
-func (m *memory) missing(judgements dataset.Judgements) (int, error) {
-	absent := map[string]bool{}
-	found := 0
-	for _, grades := range judgements {
-		for id := range grades {
-			if _, err := m.index.Get(id); err != nil {
-				absent[id] = true
-			} else {
-				found++
-			}
-		}
-	}
-	if found == 0 {
-		return 0, fmt.Errorf("%s holds none of the %d judged documents: the judgements are of another corpus: %w", m.path, len(absent), retrieval.ErrInvalid)
-	}
-	return len(absent), nil
-}
-
-// rank asks the questions, one after the other, and returns the ids found for each query and the median time of a search.
-func (m *memory) rank(ctx context.Context, queries []dataset.Query, questions []question) (map[string][]string, float64, error) {
-	bar := m.app.progress("searching", len(queries))
-	defer bar.end()
-	rankings := make(map[string][]string, len(queries))
-	var times []float64
-	for i, q := range questions {
-		start := time.Now()
-		answer, err := m.index.Search(ctx, q.Query)
-		if err != nil {
-			return nil, 0, fmt.Errorf("query %q: %w", queries[i].ID, err)
-		}
-		times = append(times, time.Since(start).Seconds()*1e3)
-		ids := make([]string, len(answer.Hits))
-		for j, h := range answer.Hits {
-			ids[j] = h.ID
-		}
-		rankings[queries[i].ID] = ids
-		bar.add(1)
-	}
-	return rankings, eval.Percentile(times, .5), nil
+	maps.DeleteFunc(judgements, func(id string, _ map[string]int) bool { return !keep[id] })
+	return err
 }
 
 // describe says how documents were read.
@@ -313,8 +227,8 @@ func (a *app) printReport(r *evalReport) {
 	a.printf("%s, query weights %s, kernel %s: loaded in %.1f s, search p50 %.2f ms\n", r.Texts, r.Weights, r.Kernel, r.Seconds, r.SearchP50)
 }
 
-// readPerQuery reads what --per-query wrote; no path, nothing.
-func readPerQuery(path string) (map[string]eval.Scores, error) {
+// readPerQuery reads what --per-query wrote, which must cover the judged queries; no path, nothing.
+func readPerQuery(path string, judgements dataset.Judgements) (map[string]eval.Scores, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -327,19 +241,21 @@ func readPerQuery(path string) (map[string]eval.Scores, error) {
 		out[r.Query] = r.Scores
 		return nil
 	})
-	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("%s: is empty, want a file of --per-query: %w", path, retrieval.ErrInvalid)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
-}
-
-func readLines(path string) (map[string]bool, error) {
-	out := map[string]bool{}
-	err := eachLine(path, func(line []byte) error { out[string(line)] = true; return nil })
-	return out, err
+	for _, id := range slices.Sorted(maps.Keys(judgements)) {
+		if _, ok := out[id]; !ok && eval.Judged(judgements[id]) {
+			return nil, fmt.Errorf("%s has no query %q: it is of another set: %w", path, id, retrieval.ErrInvalid)
+		}
+	}
+	return out, nil
 }
 
 func eachLine(path string, use func([]byte) error) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is not a regular file: %w", path, retrieval.ErrInvalid)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -347,7 +263,7 @@ func eachLine(path string, use func([]byte) error) error {
 	defer f.Close()
 	s := bufio.NewScanner(f)
 	for n := 1; s.Scan(); n++ {
-		if err := use(s.Bytes()); err != nil {
+		if err := use(bytes.TrimPrefix(s.Bytes(), []byte("\ufeff"))); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}

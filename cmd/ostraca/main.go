@@ -41,19 +41,19 @@ func run(ctx context.Context, args []string, out, err io.Writer) int {
 	e := root.ExecuteContext(ctx)
 	if e == nil {
 		e = sink.err
-	} else if slices.Contains(args, "--json") { // though the flags may be what is wrong
+	}
+	if e == nil {
+		return 0
+	}
+	code := exitFailed
+	if errors.Is(e, context.Canceled) {
+		e, code = errors.New("interrupted"), exitInterrupted
+	}
+	fmt.Fprintf(err, "ostraca: %v\n", e)
+	if a.json || slices.Contains(args, "--json") { // though the flags may be what is wrong
 		_ = a.printJSON(map[string]string{"error": e.Error()}) // the exit code tells as well
 	}
-	switch {
-	case e == nil:
-		return 0
-	case errors.Is(e, context.Canceled):
-		fmt.Fprintln(err, "ostraca: interrupted")
-		return exitInterrupted
-	default:
-		fmt.Fprintf(err, "ostraca: %v\n", e)
-		return exitFailed
-	}
+	return code
 }
 
 func newRoot(a *app) *cobra.Command {

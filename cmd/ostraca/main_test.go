@@ -185,9 +185,20 @@ func TestEval(t *testing.T) {
 	if v["ndcg@10"] != 1.0 {
 		t.Errorf("of vectors: %v", v)
 	}
-	v = object(t, "eval", dir, "--qrels", filepath.Join(corpus, "qrels.tsv"), "--query-vectors")
-	if v["ndcg@10"] != 1.0 || v["query_weights"] != "none" {
-		t.Errorf("with query vectors: %v", v)
+	for range 2 { // the second time with the numbers of rows for ids, since the texts are gone
+		v = object(t, "eval", dir, "--qrels", filepath.Join(corpus, "qrels.tsv"), "--query-vectors")
+		if v["ndcg@10"] != 1.0 || v["query_weights"] != "none" {
+			t.Errorf("with query vectors: %v", v)
+		}
+		for _, name := range []string{"docs.jsonl", "queries.jsonl"} {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		corpus = t.TempDir()
+		if err := os.WriteFile(filepath.Join(corpus, "qrels.tsv"), []byte("0\t0\t1\n1\t2\t1\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -288,7 +299,11 @@ func TestRefused(t *testing.T) {
 		{[]string{"eval", write(t, "e.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n")}, "--qrels"},
 		{[]string{"eval", corpus, "--against", write(t, "n.jsonl", "")}, "n.jsonl"},
 		{[]string{"eval", corpus, "--per-query", filepath.Join(corpus, "corpus.jsonl")}, "already"},
-		{[]string{"eval", corpus, "--only", write(t, "none", "q9\n")}, "--only"},
+		{[]string{"eval", corpus, "--only", write(t, "none", "q9\n")}, "none:1"},
+		{[]string{"eval", corpus, "--only", write(t, "nothing", "")}, "nothing"},
+		{[]string{"eval", corpus, "--query-vectors"}, "--query-vectors"},
+		{[]string{"eval", corpus, "--against", write(t, "less.jsonl", `{"query":"q1","ndcg@10":0}`)}, "no query \"q2\""},
+		{[]string{"encode", corpus, "--out", out, "--query-tokens", "0", "--max-tokens", "2"}, "--max-tokens is 2"},
 		{[]string{"eval", corpus, "--qrels", write(t, "other.tsv", "q1 0 nowhere 1\n")}, "none of the 1 judged"},
 		{[]string{"eval", corpus, "--queries", write(t, "u.jsonl", "{\"_id\":\"q1\",\"text\":\"\\u200b\"}\n")}, "no tokens"},
 		{[]string{"search", long, "--corpus", corpus, "--query-tokens", "0"}, "--query-tokens"},

@@ -32,7 +32,6 @@ type textOptions struct {
 	maxTokens   int
 	queryTokens int
 	noIDF       bool
-	noEncoder   bool // nothing is encoded: documents and questions are vectors
 }
 
 // register adds the flags of search and eval.
@@ -68,9 +67,6 @@ type loadStats struct {
 	Cut       int64   `json:"tokens_cut"` // left out by --max-tokens
 }
 
-// vectorBatch is the documents of vectors that are put at a time.
-const vectorBatch = 1024
-
 // batchOf returns how many texts are encoded at a time: enough to keep all threads busy, few enough that progress is seen and
 // memory is bounded.
 func batchOf(workers int, set *kernel.Set) int {
@@ -81,8 +77,8 @@ func batchOf(workers int, set *kernel.Set) int {
 }
 
 // open prepares a memory of the corpus at path, texts (BEIR, JSONL) or vectors (NPY), and loads nothing yet: so questions can be
-// encoded, and refused, before the corpus is read.
-func (a *app) open(path string, text textOptions) (*memory, error) {
+// encoded, and refused, before the corpus is read. Without encode it is for vectors that ask vectors.
+func (a *app) open(path string, text textOptions, encode bool) (*memory, error) {
 	layout, err := dataset.Detect(path)
 	if err != nil {
 		return nil, err
@@ -97,7 +93,7 @@ func (a *app) open(path string, text textOptions) (*memory, error) {
 	if m.kernel, err = a.set(); err != nil {
 		return nil, err
 	}
-	if !text.noEncoder {
+	if encode {
 		m.encoder, err = a.encoder()
 	}
 	return m, err
@@ -112,9 +108,6 @@ func (m *memory) load(ctx context.Context, limit int) error {
 	start := time.Now()
 	err := load(ctx, limit)
 	m.loaded.Seconds = time.Since(start).Seconds()
-	if err != nil && !errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("%s: %w", m.path, err)
-	}
 	return err
 }
 
@@ -141,7 +134,7 @@ func (m *memory) loadTexts(ctx context.Context, limit int) error {
 			return err
 		}
 		if err := m.put(ctx, batch); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", m.path, err)
 		}
 		bar.add(len(batch))
 	}
@@ -156,7 +149,7 @@ func (m *memory) put(ctx context.Context, batch []dataset.Document) error {
 	}
 	matrices, err := m.encoder.Encode(ctx, texts, encoder.Options{MaxTokens: m.text.maxTokens, Threads: m.app.threads})
 	if err != nil {
-		return named(err, batch)
+		return named(err, "document", batch, "--max-tokens")
 	}
 	docs := make([]retrieval.Document, len(batch))
 	for i, x := range matrices {
@@ -169,11 +162,11 @@ func (m *memory) put(ctx context.Context, batch []dataset.Document) error {
 	return m.index.Put(docs)
 }
 
-// named tells which document of a batch an encoding error means.
-func named(err error, batch []dataset.Document) error {
+// named tells which text of a batch an encoding error means, and the flag that cuts such texts.
+func named(err error, what string, batch []dataset.Document, flag string) error {
 	var e *encoder.TextError
 	if errors.As(err, &e) {
-		return fmt.Errorf("document %q: %w", batch[e.Text].ID, e.Err)
+		return fmt.Errorf("%s %q: %w (%s cuts it)", what, batch[e.Text].ID, e.Err, flag)
 	}
 	return err
 }
@@ -217,26 +210,40 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 	}
 	bar := m.app.progress("loading vectors", total)
 	defer bar.end()
-	for rows, err := range batches(first(v.Documents(), limit), vectorBatch) {
+	return putVectors(ctx, m.index, v, limit, m.path, func(d retrieval.Document) {
+		m.count(d)
+		bar.add(1)
+	})
+}
+
+// vectorBatchTokens bounds the vectors that are held beside the index while they are loaded: 100 MB at 384 wide.
+const vectorBatchTokens = 1 << 16
+
+// putVectors fills an index with the first limit documents of a directory of vectors, and tells of each.
+func putVectors(ctx context.Context, x *index.Index, v *dataset.Vectors, limit int, path string, done func(retrieval.Document)) error {
+	var batch []retrieval.Document
+	tokens := 0
+	for row, err := range first(v.Documents(), limit) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		docs := make([]retrieval.Document, len(rows))
-		for i, row := range rows {
-			if docs[i], err = document(row.Document, row.Vectors, row.Spans, v.Width()); err != nil {
-				return err
+		d, err := document(row.Document, row.Vectors, row.Spans, v.Width())
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		done(d)
+		batch, tokens = append(batch, d), tokens+d.Codes.Len()
+		if tokens >= vectorBatchTokens || len(batch) == retrieval.MaxBatch {
+			if err := x.Put(batch); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
 			}
-			m.count(docs[i])
+			batch, tokens = nil, 0
 		}
-		if err := m.index.Put(docs); err != nil {
-			return err
-		}
-		bar.add(len(rows))
 	}
-	return nil
+	return x.Put(batch)
 }
 
 // question is a text ready to be asked, with the tokens that explain its answer.

@@ -34,7 +34,7 @@ func newSearch(a *app) *cobra.Command {
 			if strings.TrimSpace(question) == "" {
 				return fmt.Errorf("the question is empty: %w", retrieval.ErrInvalid)
 			}
-			m, err := a.open(corpus, text)
+			m, err := a.open(corpus, text, true)
 			if err != nil {
 				return err
 			}

@@ -78,3 +78,6 @@ func relevant(grades map[string]int) (n int) {
 	}
 	return n
 }
+
+// Judged reports whether any document is relevant: whether the query can be measured.
+func Judged(grades map[string]int) bool { return relevant(grades) > 0 }

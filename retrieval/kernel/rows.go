@@ -36,7 +36,8 @@ func steps(n int) int {
 	return n / Lanes
 }
 
-// The methods below panic unless rows, or cols where there are several, are a multiple of 16, and the other slices as long.
+// Lengths below: a row, or cols where a matrix has rows of its own stride, is a multiple of 16 and not 0; rows is at least 1;
+// every other slice is at least as long as what it is combined with. Anything else panics.
 
 // Dequantize sets y[n] = float(c[n] - zero*sums[n]) * (scale*a.Scale[n]) + a.Bias[n] for one row. y and c may be the same memory.
 func (s *Set) Dequantize(y []float32, c, sums []int32, a Affine, scale float32, zero int32) {
