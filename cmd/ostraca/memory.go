@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -210,7 +211,7 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 	}
 	bar := m.app.progress("loading vectors", total)
 	defer bar.end()
-	return putVectors(ctx, m.index, v, limit, m.path, func(d retrieval.Document) {
+	return putVectors(ctx, m.index, first(v.Documents(), limit), m.path, func(d retrieval.Document) {
 		m.count(d)
 		bar.add(1)
 	})
@@ -219,18 +220,18 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 // vectorBatchTokens bounds the vectors that are held beside the index while they are loaded: 100 MB at 384 wide.
 const vectorBatchTokens = 1 << 16
 
-// putVectors fills an index with the first limit documents of a directory of vectors, and tells of each.
-func putVectors(ctx context.Context, x *index.Index, v *dataset.Vectors, limit int, path string, done func(retrieval.Document)) error {
+// putVectors fills an index with rows of vectors, and tells of each.
+func putVectors(ctx context.Context, x *index.Index, rows iter.Seq2[dataset.Row, error], path string, done func(retrieval.Document)) error {
 	var batch []retrieval.Document
 	tokens := 0
-	for row, err := range first(v.Documents(), limit) {
+	for row, err := range rows {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		d, err := document(row.Document, row.Vectors, row.Spans, v.Width())
+		d, err := document(row.Document, row.Vectors, row.Spans, x.Width())
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
