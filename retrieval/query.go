@@ -43,6 +43,8 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("token %d of the query has a code of -128: %w", slices.Index(q.Codes, math.MinInt8)/q.Width, ErrInvalid)
 	case !(q.Max > 0 && q.Max <= math.MaxFloat32):
 		return fmt.Errorf("the query's maximum is %v: %w", q.Max, ErrInvalid)
+	case !slices.ContainsFunc(q.Weights, func(w uint16) bool { return w > 0 }):
+		return fmt.Errorf("every weight of the query is 0: %w", ErrInvalid)
 	case q.K < 1 || q.K > MaxK:
 		return fmt.Errorf("k is %d, it must be 1 to %d: %w", q.K, MaxK, ErrInvalid)
 	case q.K*q.Len() > MaxAlignments:

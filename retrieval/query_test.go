@@ -63,6 +63,7 @@ func TestQueryValidate(t *testing.T) {
 		"max 0":      {func(q *Query) { q.Max = 0 }, ErrInvalid},
 		"max NaN":    {func(q *Query) { q.Max = float32(math.NaN()) }, ErrInvalid},
 		"max Inf":    {func(q *Query) { q.Max = float32(math.Inf(1)) }, ErrInvalid},
+		"weights 0":  {func(q *Query) { clear(q.Weights) }, ErrInvalid},
 		"k 0":        {func(q *Query) { q.K = 0 }, ErrInvalid},
 		"alignments": {func(q *Query) { *q = *query(MaxQueryTokens); q.K = MaxAlignments/MaxQueryTokens + 1 }, ErrTooLarge},
 		"k too many": {func(q *Query) { q.K = MaxK + 1 }, ErrInvalid},

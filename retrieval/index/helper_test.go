@@ -53,6 +53,7 @@ func someQuery(rng *rand.Rand, n, width, k int) *retrieval.Query {
 	for i := range weights {
 		weights[i] = []uint16{0, 1, retrieval.UnitWeight, math.MaxUint16}[rng.IntN(4)]
 	}
+	weights[0] = max(weights[0], 1) // not all may be 0
 	q, err := QuantizeQuery(floats(rng, n, width), width, weights, k)
 	if err != nil {
 		panic(err)
