@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"time"
@@ -92,13 +93,13 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 			}
 		}
 	}
-	o := encoder.Options{MaxTokens: text.queryTokens, Threads: a.threads}
-	if err := a.encodeAll(ctx, e, o, "question", len(queries), asked, w.AddQuery); err != nil {
+	questions := texts{what: "question", flag: "--query-tokens", path: path, total: len(queries), all: asked}
+	if err := a.encodeAll(ctx, e, text.queryTokens, questions, eachRow(w.AddQuery)); err != nil {
 		return err
 	}
 	start := time.Now()
-	o.MaxTokens = text.maxTokens
-	if err := a.encodeAll(ctx, e, o, "document", total, dataset.Documents(path), add); err != nil {
+	documents := texts{what: "document", flag: "--max-tokens", path: path, total: total, all: dataset.Documents(path)}
+	if err := a.encodeAll(ctx, e, text.maxTokens, documents, eachRow(add)); err != nil {
 		return err
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -113,37 +114,55 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 	return nil
 }
 
-// encodeAll encodes documents in batches and hands each on with its vectors.
-func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, what string, total int, docs iter.Seq2[dataset.Document, error], add func(dataset.Row) error) error {
-	if total == 0 {
+// texts are documents or questions on their way to the encoder.
+type texts struct {
+	what  string // document or question, for messages
+	flag  string // that cuts them
+	path  string // where they come from
+	total int
+	all   iter.Seq2[dataset.Document, error]
+}
+
+// encodeAll encodes texts in batches and hands each batch on with its vectors.
+func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, maxTokens int, t texts, done func([]dataset.Document, []encoder.Matrix) error) error {
+	if t.total == 0 {
 		return nil
 	}
-	bar := a.progress("encoding "+what+"s", total)
+	bar := a.progress("encoding "+t.what+"s", t.total)
 	defer bar.end()
-	flag := "--max-tokens"
-	if what == "question" {
-		flag = "--query-tokens"
-	}
-	for batch, err := range batches(docs, batchOf(a.workers(), e.Kernel())) {
+	for batch, err := range batches(t.all, batchOf(a.workers(), e.Kernel())) {
 		if err != nil {
 			return err
 		}
-		texts := make([]string, len(batch))
+		strings := make([]string, len(batch))
 		for i, d := range batch {
-			texts[i] = d.Text
+			strings[i] = d.Text
 		}
-		matrices, err := e.Encode(ctx, texts, o)
+		matrices, err := e.Encode(ctx, strings, encoder.Options{MaxTokens: maxTokens, Threads: a.threads})
+		if x := (*encoder.TextError)(nil); errors.As(err, &x) {
+			err = fmt.Errorf("%s %q: %w (%s cuts it)", t.what, batch[x.Text].ID, x.Err, t.flag)
+		}
+		if err == nil {
+			err = done(batch, matrices)
+		}
 		if err != nil {
-			return named(err, what, batch, flag)
+			return fmt.Errorf("%s: %w", t.path, err)
 		}
+		bar.add(len(batch))
+	}
+	return nil
+}
+
+// eachRow hands a batch on row by row.
+func eachRow(add func(dataset.Row) error) func([]dataset.Document, []encoder.Matrix) error {
+	return func(batch []dataset.Document, matrices []encoder.Matrix) error {
 		for i, m := range matrices {
 			if err := add(row(batch[i], m)); err != nil {
 				return err
 			}
 		}
-		bar.add(len(batch))
+		return nil
 	}
-	return nil
 }
 
 func row(d dataset.Document, m encoder.Matrix) dataset.Row {

@@ -128,30 +128,12 @@ func (m *memory) loadTexts(ctx context.Context, limit int) error {
 	if limit > 0 {
 		total = min(total, limit)
 	}
-	bar := m.app.progress("encoding", total)
-	defer bar.end()
-	for batch, err := range batches(first(dataset.Documents(m.path), limit), batchOf(m.app.workers(), m.kernel)) {
-		if err != nil {
-			return err
-		}
-		if err := m.put(ctx, batch); err != nil {
-			return fmt.Errorf("%s: %w", m.path, err)
-		}
-		bar.add(len(batch))
-	}
-	return nil
+	t := texts{what: "document", flag: "--max-tokens", path: m.path, total: total, all: first(dataset.Documents(m.path), limit)}
+	return m.app.encodeAll(ctx, m.encoder, m.text.maxTokens, t, m.put)
 }
 
-// put encodes and stores documents.
-func (m *memory) put(ctx context.Context, batch []dataset.Document) error {
-	texts := make([]string, len(batch))
-	for i, d := range batch {
-		texts[i] = d.Text
-	}
-	matrices, err := m.encoder.Encode(ctx, texts, encoder.Options{MaxTokens: m.text.maxTokens, Threads: m.app.threads})
-	if err != nil {
-		return named(err, "document", batch, "--max-tokens")
-	}
+// put stores encoded documents.
+func (m *memory) put(batch []dataset.Document, matrices []encoder.Matrix) (err error) {
 	docs := make([]retrieval.Document, len(batch))
 	for i, x := range matrices {
 		m.loaded.Cut += int64(x.Cut)
@@ -161,15 +143,6 @@ func (m *memory) put(ctx context.Context, batch []dataset.Document) error {
 		m.count(docs[i])
 	}
 	return m.index.Put(docs)
-}
-
-// named tells which text of a batch an encoding error means, and the flag that cuts such texts.
-func named(err error, what string, batch []dataset.Document, flag string) error {
-	var e *encoder.TextError
-	if errors.As(err, &e) {
-		return fmt.Errorf("%s %q: %w (%s cuts it)", what, batch[e.Text].ID, e.Err, flag)
-	}
-	return err
 }
 
 func (m *memory) count(d retrieval.Document) {
@@ -224,6 +197,13 @@ const vectorBatchTokens = 1 << 16
 func putVectors(ctx context.Context, x *index.Index, rows iter.Seq2[dataset.Row, error], path string, done func(retrieval.Document)) error {
 	var batch []retrieval.Document
 	tokens := 0
+	put := func() error {
+		if err := x.Put(batch); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		batch, tokens = nil, 0
+		return nil
+	}
 	for row, err := range rows {
 		if err == nil {
 			err = ctx.Err()
@@ -238,13 +218,12 @@ func putVectors(ctx context.Context, x *index.Index, rows iter.Seq2[dataset.Row,
 		done(d)
 		batch, tokens = append(batch, d), tokens+d.Codes.Len()
 		if tokens >= vectorBatchTokens || len(batch) == retrieval.MaxBatch {
-			if err := x.Put(batch); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+			if err := put(); err != nil {
+				return err
 			}
-			batch, tokens = nil, 0
 		}
 	}
-	return x.Put(batch)
+	return put()
 }
 
 // question is a text ready to be asked, with the tokens that explain its answer.
