@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"runtime"
@@ -129,59 +130,30 @@ func copyValue(v any) any {
 	return v
 }
 
-// Get returns a document, or an error wrapping retrieval.ErrNotFound. It is the index's memory: the caller must not change
-// what it points to, and keeps its whole segment in memory as long as it keeps its codes.
-func (x *Index) Get(id string) (retrieval.Document, error) {
-	for _, p := range x.snapshot() {
-		if i, ok := p.lookup(id); ok {
-			return p.document(i), nil
-		}
-	}
-	return retrieval.Document{}, fmt.Errorf("document %q: %w", id, retrieval.ErrNotFound)
+// View returns the index as it is now.
+func (x *Index) View() View { return View{x, x.snapshot()} }
+
+// Search is [View.Search] of the present.
+func (x *Index) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
+	return x.View().Search(ctx, q)
 }
 
-// List yields the documents whose ids are above after, by id, of the moment when the loop starts; "" starts at the first.
-// Documents are as from [Index.Get].
+// Get is [View.Get] of the present.
+func (x *Index) Get(id string) (retrieval.Document, error) { return x.View().Get(id) }
+
+// List is [View.List] of the moment when the loop starts.
 func (x *Index) List(after string) iter.Seq[retrieval.Document] {
-	return func(yield func(retrieval.Document) bool) {
-		parts := x.snapshot()
-		next := make([]int, len(parts))
-		for i, p := range parts {
-			at, held := p.find(after)
-			if held {
-				at++
-			}
-			next[i] = p.alive(at)
-		}
-		for {
-			best := -1
-			for i, p := range parts {
-				if next[i] < len(p.records) && (best < 0 || p.records[next[i]].id < parts[best].records[next[best]].id) {
-					best = i
-				}
-			}
-			if best < 0 || !yield(parts[best].document(next[best])) {
-				return
-			}
-			next[best] = parts[best].alive(next[best] + 1)
-		}
-	}
+	return func(yield func(retrieval.Document) bool) { x.View().List(after)(yield) }
 }
 
 // Width returns the dimensions of a vector.
 func (x *Index) Width() int { return x.width }
 
 // Len returns the number of documents.
-func (x *Index) Len() int { return x.snapshot().documents() }
+func (x *Index) Len() int { return x.View().Len() }
 
 // Tokens returns the number of tokens of all documents.
-func (x *Index) Tokens() int {
-	n := 0
-	for _, p := range x.snapshot() {
-		n += p.tokens
-	}
-	return n
-}
+func (x *Index) Tokens() int { return x.View().Tokens() }
 
 // Bytes returns the memory that documents take, those included that are dead and still there, without their fields.
 func (x *Index) Bytes() int {

@@ -267,3 +267,51 @@ func TestSearchAllocations(t *testing.T) {
 		t.Errorf("%v allocations for 10 documents, %v for 1000", few, many)
 	}
 }
+
+// Score is the whole search, of the given documents alone.
+func TestScoreOfGivenDocuments(t *testing.T) {
+	const width = 12
+	rng := rand.New(rand.NewPCG(9, 9))
+	x, held := newIndex(t, width, Options{}), model{}
+	var ids []string
+	for i := range 40 {
+		d := retrieval.Document{ID: fmt.Sprint("d", i), Codes: someCodes(rng, i%4, width)}
+		put(t, x, d)
+		if i%3 != 0 {
+			held[d.ID] = d
+			ids = append(ids, d.ID, d.ID)
+		}
+	}
+	q := someQuery(rng, 3, width, 7)
+	got, err := x.View().Score(t.Context(), q, append(ids, "absent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := held.search(q); !reflect.DeepEqual(got.Hits, want.Hits) {
+		t.Fatalf("%v\n%v", got.Hits, want.Hits)
+	}
+	q.Width++
+	if _, err := x.View().Score(t.Context(), q, ids); !errors.Is(err, retrieval.ErrInvalid) {
+		t.Fatal(err)
+	}
+}
+
+// A view stays as it was.
+func TestViewStays(t *testing.T) {
+	const width = 12
+	rng := rand.New(rand.NewPCG(8, 8))
+	x := newIndex(t, width, Options{})
+	put(t, x, retrieval.Document{ID: "a", Codes: someCodes(rng, 3, width)}, retrieval.Document{ID: "b", Codes: someCodes(rng, 2, width)})
+	v := x.View()
+	x.Delete([]string{"a"})
+	put(t, x, retrieval.Document{ID: "c", Codes: someCodes(rng, 4, width)})
+	if v.Len() != 2 || v.Tokens() != 5 || x.Len() != 2 || x.Tokens() != 6 {
+		t.Fatalf("%d documents, %d tokens; now %d, %d", v.Len(), v.Tokens(), x.Len(), x.Tokens())
+	}
+	if _, err := v.Get("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Get("c"); err == nil {
+		t.Fatal("the future is seen")
+	}
+}

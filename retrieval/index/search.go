@@ -14,14 +14,11 @@ import (
 // Search scores every living document that has tokens, and returns the best by docs/score.md. The answer does not depend on
 // the number of threads, the kernel, or how documents lie in segments. An error wraps retrieval.ErrInvalid or
 // retrieval.ErrTooLarge for the query, or the context's, which is looked at between documents, every stepWork.
-func (x *Index) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
-	if err := q.Validate(); err != nil {
+func (v View) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
+	if err := v.check(q); err != nil {
 		return retrieval.Answer{}, err
 	}
-	if q.Width != x.width {
-		return retrieval.Answer{}, fmt.Errorf("query is %d wide, the index %d: %w", q.Width, x.width, retrieval.ErrInvalid)
-	}
-	parts := x.snapshot()
+	x, parts := v.index, v.parts
 	rows := 0
 	for _, p := range parts {
 		rows += len(p.scales)
