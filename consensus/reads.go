@@ -1,0 +1,191 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"ostraca/storage"
+)
+
+// readTimeout bounds a step of a round: a leader without a quorum steps down well before.
+const readTimeout = 10 * time.Second
+
+// reads gathers the readers of a leader: all that arrive while a round runs share the next one.
+type reads struct {
+	next    *round
+	running bool
+	barrier uint64 // the term whose barrier is applied
+}
+
+// A round finds one index for all who joined it before it began.
+type round struct {
+	done  chan struct{}
+	index uint64
+	err   error
+}
+
+// ReadIndex returns an index of which a replica that has applied it has applied everything that was committed when ReadIndex was
+// called. It is that of an entry somebody proposed, for a state machine sees no others; 0 where there is none. It fails with
+// ErrNotLeader, ErrNoQuorum or ErrClosed, or when ctx ends.
+func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return 0, ErrClosed
+	}
+	r := g.reads.next
+	if r == nil {
+		r = &round{done: make(chan struct{})}
+		g.reads.next = r
+	}
+	if !g.reads.running {
+		g.reads.running = true
+		g.pending.Go(g.readRounds)
+	}
+	g.mu.Unlock()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("consensus: read index of group %d: %w", g.o.ID, ctx.Err())
+	}
+	if r.err != nil {
+		return 0, fmt.Errorf("consensus: read index of group %d: %w", g.o.ID, r.err)
+	}
+	return r.index, nil
+}
+
+// readRounds runs rounds for as long as readers wait.
+func (g *Group) readRounds() {
+	for {
+		g.mu.Lock()
+		r := g.reads.next
+		g.reads.next = nil
+		if r == nil {
+			g.reads.running = false
+			g.mu.Unlock()
+			return
+		}
+		g.mu.Unlock()
+		r.index, r.err = g.readRound()
+		close(r.done)
+	}
+}
+
+// readRound: a leader knows what is committed once an entry of its own term is, and that it still leads by asking a quorum. The
+// index is taken in between, and the term must be one and the same throughout.
+func (g *Group) readRound() (uint64, error) {
+	term := g.raft.CurrentTerm()
+	if !g.IsLeader() {
+		return 0, ErrNotLeader
+	}
+	if g.reads.barrier != term { // only readRounds touches it
+		err := g.raft.Barrier(readTimeout).Error()
+		if errors.Is(err, storage.ErrFull) { // Raft steps down for it: another may lead, and answer
+			return 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+		if err != nil {
+			return 0, translate(err, false)
+		}
+		if g.raft.CurrentTerm() != term {
+			return 0, ErrNotLeader
+		}
+		g.reads.barrier = term
+	}
+	commit := g.raft.CommitIndex()
+	if err := g.confirm(term, ""); err != nil {
+		return 0, err
+	}
+	return g.lastCommand(commit)
+}
+
+// confirm asks the voters, now, whether they know a later term than the one that this replica leads in, and returns once a majority said no:
+// then nobody had been elected since by the time it was called. The question is a heartbeat. Raft's own VerifyLeader also
+// counts answers to heartbeats that were sent before it was called, so that a late answer could confirm a leader that was deposed meanwhile.
+// One node may be left out, as if it were none of the voters.
+func (g *Group) confirm(term uint64, without string) error {
+	request := raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(g.o.Node), Addr: []byte(g.o.Node)},
+		Term:      term, Leader: []byte(g.o.Node),
+	}
+	votes, voters, asked := 0, 0, 0
+	servers := g.raft.GetConfiguration().Configuration().Servers
+	answers := make(chan bool, len(servers))
+	for _, s := range servers {
+		switch {
+		case s.Suffrage != raft.Voter || s.ID == raft.ServerID(without):
+			continue
+		case s.ID == raft.ServerID(g.o.Node):
+			votes++
+		default:
+			asked++
+			g.loops.Go(func() {
+				answers <- g.follows(s, request)
+			})
+		}
+		voters++
+	}
+	patience := time.After(readTimeout)
+	for {
+		changed := g.LeaderChanged()
+		if !g.IsLeader() || g.raft.CurrentTerm() != term {
+			return ErrNotLeader
+		}
+		if 2*votes > voters {
+			return nil
+		}
+		if asked == 0 {
+			return ErrNoQuorum
+		}
+		select {
+		case yes := <-answers:
+			asked--
+			if yes {
+				votes++
+			}
+		case <-changed:
+		case <-g.ctx.Done():
+			return ErrClosed
+		case <-patience:
+			return ErrNoQuorum
+		}
+	}
+}
+
+// lastCommand returns the index of the last proposed entry at or below a committed one, or, where that is not in the log any
+// more, one that is surely applied and no older.
+func (g *Group) lastCommand(commit uint64) (uint64, error) {
+	p := g.store.Position()
+	for i := commit; ; i-- {
+		if i <= p.Covered { // all commands up to it are applied, the last is at Applied or before
+			return min(i, p.Applied), nil
+		}
+		command, err := g.logs.isCommand(i)
+		if errors.Is(err, raft.ErrLogNotFound) { // purged meanwhile, so covered meanwhile
+			if q := g.store.Position(); q != p {
+				p, i = q, i+1
+				continue
+			}
+		}
+		if err != nil || command {
+			return i, err
+		}
+	}
+}
+
+// follows asks one voter. A stream that was kept from before may be broken by now: there are some to try, and then a new one.
+func (g *Group) follows(s raft.Server, request raft.AppendEntriesRequest) bool {
+	for range maxPool + 1 {
+		var r raft.AppendEntriesResponse
+		if err := g.transport.AppendEntries(s.ID, s.Address, &request, &r); err == nil {
+			return r.Success && r.Term == request.Term
+		}
+		if g.ctx.Err() != nil || !g.IsLeader() {
+			break
+		}
+	}
+	return false
+}
