@@ -1,0 +1,128 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	"ostraca/api"
+	"ostraca/retrieval"
+)
+
+// Client is the replica of one shard on another node. It is a [Memory] and a [Peer].
+type Client struct {
+	node  api.NodeClient
+	shard uint32
+}
+
+// NewClient returns the client of a shard's replica at the far end of a connection, which it does not close.
+func NewClient(c grpc.ClientConnInterface, shard uint32) *Client {
+	return &Client{api.NewNodeClient(c), shard}
+}
+
+// Search is [Memory.Search] of the replica.
+func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, error) {
+	if r.Query != nil {
+		if err := r.Query.Validate(); err != nil { // what the far end refuses, and a width that would not fit the message
+			return nil, err
+		}
+	}
+	m, err := c.node.Search(ctx, &api.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: api.SearchRequest_Phase(r.Phase),
+		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), Hold: r.Hold})
+	if err != nil {
+		return nil, fromWire(err)
+	}
+	a := &SearchAnswer{Held: Held{m.GetDocuments(), m.GetTokens()}, Candidates: len(m.GetHits())}
+	a.Stats = retrieval.Stats{Documents: m.GetScoredDocuments(), Tokens: m.GetScoredTokens(), Segments: m.GetSegments()}
+	a.States = []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Pin: fromPin(m.GetPin()), Leader: m.GetLeader()}}
+	for _, h := range m.GetHits() {
+		hit, err := fromHit(h, r.Query)
+		if err != nil {
+			return nil, err
+		}
+		a.Hits = append(a.Hits, hit)
+	}
+	return a, nil
+}
+
+// Write is [Memory.Write] of the replica, which forwards it to its leader.
+func (c *Client) Write(ctx context.Context, r *WriteRequest) ([]Result, error) {
+	return c.write(ctx, r, false)
+}
+
+// Forward is [Peer.Forward].
+func (c *Client) Forward(ctx context.Context, r *WriteRequest) ([]Result, error) {
+	return c.write(ctx, r, true)
+}
+
+func (c *Client) write(ctx context.Context, r *WriteRequest, forwarded bool) ([]Result, error) {
+	a, err := admit(r.Operations, func(*Operation) error { return nil }) // what cannot be encoded faithfully must not travel
+	if err != nil || len(a.operations) == 0 {
+		return a.with(nil), err
+	}
+	operations := make([][]byte, len(a.operations))
+	for i := range a.operations {
+		operations[i] = appendOperation(nil, &a.operations[i])
+	}
+	m, err := c.node.Write(ctx, &api.WriteRequest{Shard: c.shard, Forwarded: forwarded, Operations: operations, SeenMs: r.Seen})
+	if err != nil {
+		return nil, writeFailure(err)
+	}
+	if len(m.GetResults()) != len(operations) {
+		return nil, fmt.Errorf("write: %d results of %d operations: %w", len(m.GetResults()), len(operations), ErrUnknown)
+	}
+	results := make([]Result, len(operations))
+	for i, x := range m.GetResults() {
+		if results[i], err = fromResult(x); err != nil { // it was done, or not
+			return nil, fmt.Errorf("write: %w: %w", ErrUnknown, err)
+		}
+	}
+	return a.with(results), nil
+}
+
+// Get is [Memory.Get] of the replica.
+func (c *Client) Get(ctx context.Context, r *GetRequest) (*GetAnswer, error) {
+	m, err := c.node.Get(ctx, &api.GetRequest{Shard: c.shard, Collection: r.Collection, Ids: r.IDs, Codes: r.Codes, Read: toRead(r.Read), Last: r.Last})
+	if err != nil {
+		return nil, fromWire(err)
+	}
+	documents, err := fromFound(m.GetDocuments())
+	return &GetAnswer{documents, []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Pin: r.Read.Pin, Leader: m.GetLeader()}}}, err
+}
+
+// List is [Memory.List] of the replica.
+func (c *Client) List(ctx context.Context, r *ListRequest) (*ListAnswer, error) {
+	m, err := c.node.List(ctx, &api.ListRequest{Shard: c.shard, Collection: r.Collection, After: r.After, Limit: uint32(max(r.Limit, 0)), Codes: r.Codes, Read: toRead(r.Read)})
+	if err != nil {
+		return nil, fromWire(err)
+	}
+	documents, err := fromFound(m.GetDocuments())
+	return &ListAnswer{documents, m.GetMore(), []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Leader: m.GetLeader()}}}, err
+}
+
+// Status is [Memory.Status] of the replica.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	m, err := c.node.Status(ctx, &api.StatusRequest{Shard: &c.shard})
+	if err != nil {
+		return nil, fromWire(err)
+	}
+	if n := len(m.GetShards()); n != 1 {
+		return nil, fmt.Errorf("status: %d shards in the answer of one: %w", n, retrieval.ErrCorrupt)
+	}
+	out := &Status{}
+	for _, s := range m.GetShards() {
+		one, err := fromStatus(s)
+		if err != nil {
+			return nil, err
+		}
+		out.Shards = append(out.Shards, one)
+	}
+	return out, nil
+}
+
+// ReadIndex is [Peer.ReadIndex].
+func (c *Client) ReadIndex(ctx context.Context) (uint64, error) {
+	m, err := c.node.ReadIndex(ctx, &api.ReadIndexRequest{Shard: c.shard})
+	return m.GetIndex(), fromWire(err)
+}

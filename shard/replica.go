@@ -1,0 +1,311 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"ostraca/consensus"
+	"ostraca/retrieval"
+	"ostraca/retrieval/index"
+	"ostraca/storage"
+)
+
+// Peers reaches the replicas of one shard on other nodes.
+type Peers interface {
+	Replica(node string, shard uint32) Peer
+}
+
+// Peer is a replica on another node, as replicas speak to each other.
+type Peer interface {
+	Memory
+	// Forward is Write, for the leader alone: it is not forwarded again.
+	Forward(ctx context.Context, r *WriteRequest) ([]Result, error)
+	// ReadIndex returns the index that a linearizable read must have applied. Only a leader knows.
+	ReadIndex(ctx context.Context) (uint64, error)
+}
+
+// ReplicaOptions of one replica.
+type ReplicaOptions struct {
+	Identity
+	Node     string
+	Dir      string
+	Replicas []string // nodes of all replicas
+	Fresh    bool     // the shard has never run here: its first voters are the replicas
+	Mux      *consensus.Mux
+	Address  func(node string) (string, bool)
+	Clocks   *consensus.Clocks
+	Peers    Peers
+	Index    index.Options
+	Storage  storage.Options
+	Timing   consensus.Timing
+	Logger   *slog.Logger
+
+	SnapshotBytes, TrailingBytes int64 // of the log; zero is consensus's default
+}
+
+// Replica is one replica of a shard. It is a [Memory] of that shard, and a [Peer].
+type Replica struct {
+	options ReplicaOptions
+	store   *storage.Store
+	log     *storage.Log
+	machine *machine
+	group   *consensus.Group
+	leader  *proposer
+	pins    pins
+	fresh   atomic.Pointer[verified]
+	closed  sync.Once
+}
+
+// OpenReplica opens the files below o.Dir and joins the shard's Raft group. Errors wrap storage.ErrCorrupt, storage.ErrFormat or
+// ErrGeneration for files that cannot be served from.
+func OpenReplica(o ReplicaOptions) (_ *Replica, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Replica{options: o}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open shard %d: %w", o.Shard, err), r.closeFiles())
+		}
+	}()
+	if r.store, err = storage.Open(o.Dir, o.Storage); err != nil {
+		return nil, err
+	}
+	if r.log, err = storage.OpenLog(o.Dir+"/log", o.Storage); err != nil {
+		return nil, err
+	}
+	if r.machine, err = openMachine(r.store, o.Identity, o.Index); err != nil {
+		return nil, err
+	}
+	group := consensus.GroupOptions{ID: groupOf(o.Shard), Node: o.Node, Log: r.log, Machine: r.machine, Mux: o.Mux, Address: o.Address,
+		Logger: o.Logger, Timing: o.Timing, SnapshotBytes: o.SnapshotBytes, TrailingBytes: o.TrailingBytes}
+	if o.Fresh {
+		group.Bootstrap = o.Replicas
+	}
+	r.group, err = consensus.OpenGroup(group)
+	if err != nil {
+		return nil, err
+	}
+	r.leader = newProposer(r)
+	r.pins.node = o.Node
+	return r, nil
+}
+
+// groupOf returns the Raft group of a shard: 0 is the placement's.
+func groupOf(shard uint32) uint32 { return shard + 1 }
+
+// Close leaves the group and closes the files. What was acknowledged is on disk before it returns.
+func (r *Replica) Close() error { return r.end((*storage.Store).Close) }
+
+// Abandon is Close without the last flush: what a crash leaves. For tests.
+func (r *Replica) Abandon() error { return r.end((*storage.Store).Abandon) }
+
+func (r *Replica) end(close func(*storage.Store) error) (err error) {
+	r.closed.Do(func() {
+		r.leader.close()
+		r.machine.cancel()
+		err = r.group.Close()
+		r.pins.close()
+		err = errors.Join(err, close(r.store), r.log.Close())
+	})
+	return err
+}
+
+func (r *Replica) closeFiles() (err error) {
+	if r.store != nil {
+		err = r.store.Close()
+	}
+	if r.log != nil {
+		err = errors.Join(err, r.log.Close())
+	}
+	return err
+}
+
+// Transfer hands leadership to another replica, if this is the leader.
+func (r *Replica) Transfer(ctx context.Context) error { return r.group.Transfer(ctx) }
+
+// Snapshot takes a snapshot and purges the log.
+func (r *Replica) Snapshot(ctx context.Context) error { return r.group.Snapshot(ctx) }
+
+// Search answers one phase from this replica's state.
+func (r *Replica) Search(ctx context.Context, q *SearchRequest) (*SearchAnswer, error) {
+	if q.Documents {
+		return nil, fmt.Errorf("search: a replica gives no documents with hits: hold the state, and get them by its pin: %w", retrieval.ErrInvalid)
+	}
+	if err := errors.Join(CheckCollection(q.Collection), checkIDs(q.IDs)); err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	v, release, err := r.read(ctx, q.Read)
+	if err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	out, err := v.search(ctx, q)
+	state := r.state(v)
+	if state.Pin = q.Read.Pin; q.Hold && state.Pin == nil && err == nil {
+		state.Pin, err = r.pins.hold(v, release)
+	} else {
+		release()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	out.States = []State{state}
+	return out, nil
+}
+
+// search runs one phase.
+func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, error) {
+	c, ok := v.collections[q.Collection]
+	if !ok {
+		return nil, fmt.Errorf("collection %q: %w", q.Collection, retrieval.ErrNotFound)
+	}
+	if q.Phase != Statistics && q.Query == nil {
+		return nil, fmt.Errorf("there is no query: %w", retrieval.ErrInvalid)
+	}
+	out := &SearchAnswer{}
+	var err error
+	switch q.Phase {
+	case Candidates:
+		out.Answer, err = c.Search(ctx, q.Query)
+	case Scores:
+		if len(q.IDs) > retrieval.MaxK {
+			return nil, fmt.Errorf("scores of %d ids, the limit is %d: %w", len(q.IDs), retrieval.MaxK, retrieval.ErrTooLarge)
+		}
+		out.Answer, err = c.Score(ctx, q.Query, q.IDs)
+	case Statistics:
+		out.Held = Held{int64(c.Len()), int64(c.Tokens())}
+	default:
+		err = fmt.Errorf("phase %d is unknown: %w", q.Phase, retrieval.ErrInvalid)
+	}
+	out.Candidates = len(out.Hits)
+	return out, err
+}
+
+func (r *Replica) state(v view) State {
+	leader, _ := r.group.Leader()
+	return State{Shard: r.options.Shard, Index: v.applied, Time: v.time, Leader: leader}
+}
+
+// Get returns documents from this replica's state.
+func (r *Replica) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
+	if len(q.IDs) > MaxBatch {
+		return nil, fmt.Errorf("get: %d ids, the limit is %d: %w", len(q.IDs), MaxBatch, retrieval.ErrTooLarge)
+	}
+	if err := errors.Join(CheckCollection(q.Collection), checkIDs(q.IDs)); err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	v, release, err := r.read(ctx, q.Read)
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	if q.Last && q.Read.Pin != nil {
+		defer r.pins.give(q.Read.Pin)
+	}
+	defer release()
+	state := r.state(v)
+	state.Pin = q.Read.Pin
+	out := &GetAnswer{States: []State{state}}
+	if _, ok := v.collections[q.Collection]; !ok {
+		return nil, fmt.Errorf("get: collection %q: %w", q.Collection, retrieval.ErrNotFound)
+	}
+	bytes := 0
+	for _, id := range q.IDs {
+		d, size, err := v.document(q.Collection, id, q.Codes)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("get: %w", err)
+		}
+		if bytes += size; bytes > MaxAnswerBytes {
+			return nil, fmt.Errorf("get: the documents have over %d bytes, ask for fewer: %w", MaxAnswerBytes, retrieval.ErrTooLarge)
+		}
+		out.Documents = append(out.Documents, d)
+	}
+	return out, nil
+}
+
+// document reads one, and tells the bytes that it takes in an answer.
+func (v view) document(collection, id string, codes bool) (Found, int, error) {
+	row, err := v.rows.Get(bucketDocuments(collection), []byte(id))
+	if err != nil {
+		return Found{}, 0, err
+	}
+	version, err := v.rows.Get(bucketVersions(collection), []byte(id))
+	if err != nil {
+		return Found{}, 0, fmt.Errorf("document %q has no version: %w", id, storage.ErrCorrupt)
+	}
+	return found(id, row, version, codes)
+}
+
+// List returns a page from this replica's state.
+func (r *Replica) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) {
+	if q.Limit < 1 || q.Limit > MaxListed {
+		return nil, fmt.Errorf("list: limit is %d, it must be 1 to %d: %w", q.Limit, MaxListed, retrieval.ErrInvalid)
+	}
+	if err := CheckCollection(q.Collection); err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	v, release, err := r.read(ctx, q.Read)
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	defer release()
+	if _, ok := v.collections[q.Collection]; !ok {
+		return nil, fmt.Errorf("list: collection %q: %w", q.Collection, retrieval.ErrNotFound)
+	}
+	out := &ListAnswer{States: []State{r.state(v)}}
+	from, bytes := []byte(nil), 0
+	if q.After != "" {
+		from = append([]byte(q.After), 0) // the first key above it
+	}
+	for id := range v.rows.Scan(bucketVersions(q.Collection), from) {
+		d, size, err := v.document(q.Collection, string(id), q.Codes)
+		if err != nil {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+		if bytes += size; len(out.Documents) == q.Limit || bytes > MaxAnswerBytes && len(out.Documents) > 0 {
+			out.More = true
+			break
+		}
+		out.Documents = append(out.Documents, d)
+	}
+	if err := v.rows.Err(); err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	return out, nil
+}
+
+// Status tells of this replica.
+func (r *Replica) Status(context.Context) (*Status, error) {
+	v, err := r.machine.view()
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	defer v.rows.Close()
+	g := r.group.Status()
+	s := ReplicaStatus{
+		Shard: r.options.Shard, Shards: r.options.Shards, Node: r.options.Node, Leader: g.Leader, Role: g.State, Generation: r.options.Generation,
+		Term: g.Term, Commit: g.Commit, Applied: v.applied, Time: v.time, Digest: v.rows.StateDigest(),
+		Operations: int64(v.rows.Stat(bucketOperations).Rows), LogFirst: g.FirstLog, LogLast: g.LastLog, LogBytes: g.LogBytes,
+		LogFileBytes: g.LogFileBytes, Voters: g.Voters,
+	}
+	if durable, err := r.store.Durable(); err == nil {
+		s.Covered = durable.Covered
+	}
+	s.StateFileBytes, s.OverlayBytes = r.store.Size()
+	if err := errors.Join(r.machine.halt(nil), r.store.Health(), g.SnapshotError); err != nil {
+		s.Trouble = err.Error()
+	}
+	for _, name := range v.names() {
+		c := v.collections[name]
+		s.IndexBytes += int64(c.bytes)
+		s.Collections = append(s.Collections, CollectionStatus{Name: name, Configuration: c.Configuration,
+			Held: Held{int64(c.Len()), int64(c.Tokens())}, Digest: v.dataDigest(name)})
+	}
+	return &Status{Shards: []ReplicaStatus{s}}, nil
+}

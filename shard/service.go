@@ -1,0 +1,172 @@
+package shard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"ostraca/api"
+	"ostraca/retrieval"
+)
+
+// service answers for the replicas of a node over gRPC.
+type service struct {
+	api.UnimplementedNodeServer
+	node *Node
+}
+
+// peer returns the node's replica of a shard.
+func (s *service) peer(shard uint32) (*Replica, error) {
+	if r := s.node.Replica(shard); r != nil {
+		return r, nil
+	}
+	return nil, fmt.Errorf("node %s holds no replica of shard %d: %w", s.node.options.Node, shard, ErrUnavailable)
+}
+
+// Search answers one phase on one shard.
+func (s *service) Search(ctx context.Context, m *api.SearchRequest) (*api.SearchResponse, error) {
+	r, err := s.peer(m.GetShard())
+	if err != nil {
+		return nil, toWire(err)
+	}
+	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Hold: m.GetHold()}
+	if q.Query, err = fromQuery(m.GetQuery()); err != nil {
+		return nil, toWire(err)
+	}
+	if q.Read, err = fromRead(m.GetRead()); err != nil {
+		return nil, toWire(err)
+	}
+	a, err := r.Search(ctx, q)
+	if err != nil {
+		return nil, toWire(err)
+	}
+	state := a.States[0]
+	out := &api.SearchResponse{ScoredDocuments: a.Stats.Documents, ScoredTokens: a.Stats.Tokens, Segments: a.Stats.Segments,
+		Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader}
+	for _, h := range a.Hits {
+		out.Hits = append(out.Hits, toHit(h))
+	}
+	return out, nil
+}
+
+// Write puts operations through the log.
+func (s *service) Write(ctx context.Context, m *api.WriteRequest) (*api.WriteResponse, error) {
+	r, err := s.peer(m.GetShard())
+	if err != nil {
+		return nil, toWire(err)
+	}
+	if len(m.GetOperations()) > MaxBatch {
+		return nil, toWire(fmt.Errorf("write: %d operations, the limit is %d: %w", len(m.GetOperations()), MaxBatch, retrieval.ErrTooLarge))
+	}
+	w := &WriteRequest{Operations: make([]Operation, len(m.GetOperations())), Seen: m.GetSeenMs()}
+	for i, b := range m.GetOperations() {
+		if w.Operations[i], err = parseOperation(b); err != nil {
+			return nil, toWire(fmt.Errorf("write: operation %d: %w", i, err))
+		}
+	}
+	write := r.Write
+	if m.GetForwarded() {
+		write = r.Forward
+	}
+	results, err := write(ctx, w)
+	if err != nil {
+		return nil, toWire(err)
+	}
+	out := &api.WriteResponse{Results: make([]*api.Result, len(results))}
+	for i, x := range results {
+		out.Results[i] = toResult(x)
+	}
+	return out, nil
+}
+
+// Get fetches documents.
+func (s *service) Get(ctx context.Context, m *api.GetRequest) (*api.GetResponse, error) {
+	r, err := s.peer(m.GetShard())
+	if err != nil {
+		return nil, toWire(err)
+	}
+	q := &GetRequest{Collection: m.GetCollection(), IDs: m.GetIds(), Codes: m.GetCodes(), Last: m.GetLast()}
+	if q.Read, err = fromRead(m.GetRead()); err != nil {
+		return nil, toWire(err)
+	}
+	a, err := r.Get(ctx, q)
+	if err != nil {
+		return nil, toWire(err)
+	}
+	return &api.GetResponse{Documents: toFound(a.Documents), Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
+}
+
+// List pages through documents.
+func (s *service) List(ctx context.Context, m *api.ListRequest) (*api.ListResponse, error) {
+	r, err := s.peer(m.GetShard())
+	if err != nil {
+		return nil, toWire(err)
+	}
+	q := &ListRequest{Collection: m.GetCollection(), After: m.GetAfter(), Limit: int(m.GetLimit()), Codes: m.GetCodes()}
+	if q.Read, err = fromRead(m.GetRead()); err != nil {
+		return nil, toWire(err)
+	}
+	a, err := r.List(ctx, q)
+	if err != nil {
+		return nil, toWire(err)
+	}
+	return &api.ListResponse{Documents: toFound(a.Documents), More: a.More, Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
+}
+
+// Status tells of one replica, or of all.
+func (s *service) Status(ctx context.Context, m *api.StatusRequest) (*api.StatusResponse, error) {
+	shards := s.node.shards()
+	if m.Shard != nil {
+		if !slices.Contains(shards, m.GetShard()) {
+			_, err := s.peer(m.GetShard())
+			return nil, toWire(err)
+		}
+		shards = []uint32{m.GetShard()}
+	}
+	out := &api.StatusResponse{}
+	for _, n := range shards {
+		r, err := s.peer(n)
+		if err != nil {
+			return nil, toWire(err)
+		}
+		status, err := r.Status(ctx)
+		if err != nil {
+			return nil, toWire(err)
+		}
+		if trouble := s.node.trouble.Load(); trouble != nil && status.Shards[0].Trouble == "" {
+			status.Shards[0].Trouble = (*trouble).Error()
+		}
+		out.Shards = append(out.Shards, toStatus(&status.Shards[0]))
+	}
+	return out, nil
+}
+
+// ReadIndex is answered by leaders.
+func (s *service) ReadIndex(ctx context.Context, m *api.ReadIndexRequest) (*api.ReadIndexResponse, error) {
+	r, err := s.peer(m.GetShard())
+	if err != nil {
+		return nil, toWire(err)
+	}
+	index, err := r.ReadIndex(ctx)
+	return &api.ReadIndexResponse{Index: index}, toWire(err)
+}
+
+// Placement reads the map, or proposes a change of it.
+func (s *service) Placement(ctx context.Context, m *api.PlacementRequest) (*api.PlacementResponse, error) {
+	if len(m.GetCommand()) > 0 {
+		c, err := parsePlacement(m.GetCommand())
+		if err == nil {
+			err = s.node.place(ctx, c, m.GetForwarded())
+		}
+		if err != nil {
+			return nil, toWire(err)
+		}
+	}
+	out := &api.PlacementResponse{TimeMs: s.node.time()}
+	var err error
+	if now := s.node.Map(); now.Version > m.GetKnown() {
+		out.Map, err = json.Marshal(now)
+	}
+	return out, toWire(err)
+}
