@@ -14,7 +14,10 @@ test: ## all tests
 	$(GO) test ./...
 
 race: ## the concurrent packages under the race detector
-	$(GO) test -race ./retrieval/index ./retrieval/encoder
+	$(GO) test -race ./retrieval/index ./retrieval/encoder ./storage ./consensus/... ./shard/...
+
+soak: ## the simulated cluster for SEEDS (2000) seeds from SEED (1000) on, with every fault; FAULT='crash,partition' picks some
+	$(GO) test -run '^TestSimulation$$' -timeout 0 -v ./shard -seed $(or $(SEED),1000) -seeds $(or $(SEEDS),2000) $(if $(FAULT),-fault '$(FAULT)')
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(or $(FUZZTIME),10s)
@@ -25,8 +28,12 @@ ci: ## what a submission must pass
 bench: ## the kernels' and the index's benchmarks
 	$(GO) test -run '^$$' -bench . -benchtime 300ms ./retrieval/kernel ./retrieval/index
 
-generate: ## write the kernels' assembly anew
-	$(GO) generate ./retrieval/kernel
+bench-shard: ## writes, restart and snapshot transfer of a replicated shard, with real files
+	$(GO) test -run '^$$' -bench 'Write' -benchtime 5s ./shard
+	$(GO) test -run '^$$' -bench 'Restart|Transfer' -benchtime 3x ./shard
+
+generate: ## write the kernels' assembly and the wire's code anew (protoc, protoc-gen-go, protoc-gen-go-grpc)
+	$(GO) generate ./retrieval/kernel ./api
 
 golden: $(PY) ## the encoder against onnxruntime's fp32, fetched by its SHA-256, on 9,000 tokens of $(SHARED)/scifact
 	rm -rf $(CACHE)/golden && mkdir -p $(CACHE)/golden && head -n 60 $(SHARED)/scifact/corpus.jsonl >$(CACHE)/golden/corpus.jsonl
@@ -39,4 +46,4 @@ weights: $(PY) ## make the encoder's weights file anew, to the byte
 $(PY): retrieval/encoder/bge/requirements.txt
 	python3 -m venv $(CACHE)/venv && $(PY) -m pip install -q -r $< && touch $@
 
-.PHONY: help build test race fuzz ci bench generate golden weights
+.PHONY: help build test race soak fuzz ci bench bench-shard generate golden weights
