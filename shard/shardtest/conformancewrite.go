@@ -308,11 +308,11 @@ func (s *suite) age() {
 	s.ok(o)
 
 	o = s.put("late", 1, shard.Condition{})
-	o.ID = old(shard.RetryWindow-5*time.Second, 4)
+	o.ID = old(shard.RetryWindow-30*time.Second, 4) // with room for a follower whose time is that of an entry before
 	s.ok(o)
 	s.ok(s.forgets([]string{"late"}, nil))
 	s.ok(o) // remembered
-	time.Sleep(6 * time.Second)
+	time.Sleep(31 * time.Second)
 	s.fails("late retry of what was forgotten", shard.ErrExpired, o)
 	s.holds(map[string]uint64{"now": 1, "old": 1, "ahead": 1})
 }
