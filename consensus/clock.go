@@ -201,9 +201,6 @@ func (c *Clocks) exchange(conn net.Conn) (sample, error) {
 	return sample{int64(binary.BigEndian.Uint64(b[:])), (sent + time.Since(c.start)) / 2}, err
 }
 
-// Monotonic returns this node's monotonic clock, as [Timekeeper.Stamp] wants it.
-func (c *Clocks) Monotonic() time.Duration { return time.Since(c.start) }
-
 // Median returns the median of the voters' clocks, ms since 1970, own among them. ok says that a majority of them were heard of in the
 // last 5 s and are within a minute of each other; the median is that majority's.
 func (c *Clocks) Median(voters []string, own string) (ms int64, ok bool) {

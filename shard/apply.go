@@ -34,11 +34,9 @@ func (b *batch) entry(e consensus.Entry) (*entryResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	operations := make([]Operation, len(encoded))
-	for i := range encoded {
-		if operations[i], err = parseOperation(encoded[i]); err != nil {
-			return nil, fmt.Errorf("operation %d: %w", i, err)
-		}
+	operations, err := parseOperations(encoded)
+	if err != nil {
+		return nil, err
 	}
 	b.time = max(b.time, stamp)
 	if err := b.tx.Put(bucketSystem, []byte("time"), timeRow(b.time)); err != nil {

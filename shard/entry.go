@@ -47,17 +47,16 @@ func splitEntry(b []byte) (time int64, operations [][]byte, err error) {
 	return time, operations, r.end("entry")
 }
 
-// parseEntry reads an entry: its stamp and its operations, which stay in its memory.
-func parseEntry(b []byte) (time int64, operations []Operation, err error) {
-	time, encoded, err := splitEntry(b)
+// parseOperations reads the operations of an entry, which stay in its memory.
+func parseOperations(encoded [][]byte) ([]Operation, error) {
+	operations := make([]Operation, len(encoded))
 	for i, b := range encoded {
-		o, bad := parseOperation(b)
-		if bad != nil {
-			return 0, nil, fmt.Errorf("operation %d: %w", i, bad)
+		var err error
+		if operations[i], err = parseOperation(b); err != nil {
+			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}
-		operations = append(operations, o)
 	}
-	return time, operations, err
+	return operations, nil
 }
 
 // appendOperation appends an operation.

@@ -523,3 +523,13 @@ func someChange(t *rapid.T, number int) any {
 	}
 	return create(testPapers)
 }
+
+// parseEntry reads an entry as a machine does.
+func parseEntry(b []byte) (time int64, operations []Operation, err error) {
+	time, encoded, err := splitEntry(b)
+	if err != nil {
+		return time, nil, err
+	}
+	operations, err = parseOperations(encoded)
+	return time, operations, err
+}
