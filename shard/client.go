@@ -6,19 +6,19 @@ import (
 
 	"google.golang.org/grpc"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
 )
 
 // Client is the replica of one shard on another node. It is a [Memory] and a [Peer].
 type Client struct {
-	node  api.NodeClient
+	node  nodeapi.NodeClient
 	shard uint32
 }
 
 // NewClient returns the client of a shard's replica at the far end of a connection, which it does not close.
 func NewClient(c grpc.ClientConnInterface, shard uint32) *Client {
-	return &Client{api.NewNodeClient(c), shard}
+	return &Client{nodeapi.NewNodeClient(c), shard}
 }
 
 // Search is [Memory.Search] of the replica.
@@ -28,7 +28,7 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 			return nil, err
 		}
 	}
-	m, err := c.node.Search(ctx, &api.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: api.SearchRequest_Phase(r.Phase),
+	m, err := c.node.Search(ctx, &nodeapi.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: nodeapi.SearchRequest_Phase(r.Phase),
 		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), Hold: r.Hold})
 	if err != nil {
 		return nil, fromWire(err)
@@ -65,7 +65,7 @@ func (c *Client) write(ctx context.Context, r *WriteRequest, forwarded bool) ([]
 	for i := range a.operations {
 		operations[i] = appendOperation(nil, &a.operations[i])
 	}
-	m, err := c.node.Write(ctx, &api.WriteRequest{Shard: c.shard, Forwarded: forwarded, Operations: operations, SeenMs: r.Seen})
+	m, err := c.node.Write(ctx, &nodeapi.WriteRequest{Shard: c.shard, Forwarded: forwarded, Operations: operations, SeenMs: r.Seen})
 	if err != nil {
 		return nil, writeFailure(err)
 	}
@@ -83,7 +83,7 @@ func (c *Client) write(ctx context.Context, r *WriteRequest, forwarded bool) ([]
 
 // Get is [Memory.Get] of the replica.
 func (c *Client) Get(ctx context.Context, r *GetRequest) (*GetAnswer, error) {
-	m, err := c.node.Get(ctx, &api.GetRequest{Shard: c.shard, Collection: r.Collection, Ids: r.IDs, Codes: r.Codes, Read: toRead(r.Read), Last: r.Last})
+	m, err := c.node.Get(ctx, &nodeapi.GetRequest{Shard: c.shard, Collection: r.Collection, Ids: r.IDs, Codes: r.Codes, Read: toRead(r.Read), Last: r.Last})
 	if err != nil {
 		return nil, fromWire(err)
 	}
@@ -93,7 +93,7 @@ func (c *Client) Get(ctx context.Context, r *GetRequest) (*GetAnswer, error) {
 
 // List is [Memory.List] of the replica.
 func (c *Client) List(ctx context.Context, r *ListRequest) (*ListAnswer, error) {
-	m, err := c.node.List(ctx, &api.ListRequest{Shard: c.shard, Collection: r.Collection, After: r.After, Limit: uint32(max(r.Limit, 0)), Codes: r.Codes, Read: toRead(r.Read)})
+	m, err := c.node.List(ctx, &nodeapi.ListRequest{Shard: c.shard, Collection: r.Collection, After: r.After, Limit: uint32(max(r.Limit, 0)), Codes: r.Codes, Read: toRead(r.Read)})
 	if err != nil {
 		return nil, fromWire(err)
 	}
@@ -103,7 +103,7 @@ func (c *Client) List(ctx context.Context, r *ListRequest) (*ListAnswer, error) 
 
 // Status is [Memory.Status] of the replica.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	m, err := c.node.Status(ctx, &api.StatusRequest{Shard: &c.shard})
+	m, err := c.node.Status(ctx, &nodeapi.StatusRequest{Shard: &c.shard})
 	if err != nil {
 		return nil, fromWire(err)
 	}
@@ -123,6 +123,6 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 
 // ReadIndex is [Peer.ReadIndex].
 func (c *Client) ReadIndex(ctx context.Context) (uint64, error) {
-	m, err := c.node.ReadIndex(ctx, &api.ReadIndexRequest{Shard: c.shard})
+	m, err := c.node.ReadIndex(ctx, &nodeapi.ReadIndexRequest{Shard: c.shard})
 	return m.GetIndex(), fromWire(err)
 }

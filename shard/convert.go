@@ -7,18 +7,18 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
 	"ostraca/storage"
 )
 
 // This file turns the nouns of this package into messages and back. What comes from the wire is checked here, or by who uses it.
 
-func toReceipt(r Receipt) *api.Receipt {
-	return &api.Receipt{Shard: r.Shard, Generation: r.Generation, Index: r.Index, Digest: r.Digest[:], TimeMs: r.Time}
+func toReceipt(r Receipt) *nodeapi.Receipt {
+	return &nodeapi.Receipt{Shard: r.Shard, Generation: r.Generation, Index: r.Index, Digest: r.Digest[:], TimeMs: r.Time}
 }
 
-func fromReceipt(m *api.Receipt) (Receipt, error) {
+func fromReceipt(m *nodeapi.Receipt) (Receipt, error) {
 	r := Receipt{Shard: m.GetShard(), Generation: m.GetGeneration(), Index: m.GetIndex(), Time: m.GetTimeMs()}
 	if len(m.GetDigest()) != len(r.Digest) {
 		return r, fmt.Errorf("digest of a receipt has %d bytes: %w", len(m.GetDigest()), retrieval.ErrInvalid)
@@ -27,29 +27,29 @@ func fromReceipt(m *api.Receipt) (Receipt, error) {
 	return r, nil
 }
 
-func toPin(p *Pin) *api.Pin {
+func toPin(p *Pin) *nodeapi.Pin {
 	if p == nil {
 		return nil
 	}
-	return &api.Pin{Node: p.Node, Token: p.Token, Index: p.Index}
+	return &nodeapi.Pin{Node: p.Node, Token: p.Token, Index: p.Index}
 }
 
-func fromPin(m *api.Pin) *Pin {
+func fromPin(m *nodeapi.Pin) *Pin {
 	if m == nil {
 		return nil
 	}
 	return &Pin{Node: m.GetNode(), Token: m.GetToken(), Index: m.GetIndex()}
 }
 
-func toRead(r Read) *api.Read {
-	out := &api.Read{Level: api.Read_Level(r.Level), BoundNs: int64(r.Bound), Pin: toPin(r.Pin)}
+func toRead(r Read) *nodeapi.Read {
+	out := &nodeapi.Read{Level: nodeapi.Read_Level(r.Level), BoundNs: int64(r.Bound), Pin: toPin(r.Pin)}
 	for _, a := range r.After {
 		out.After = append(out.After, toReceipt(a))
 	}
 	return out
 }
 
-func fromRead(m *api.Read) (Read, error) {
+func fromRead(m *nodeapi.Read) (Read, error) {
 	r := Read{Level: Level(m.GetLevel()), Bound: time.Duration(m.GetBoundNs()), Pin: fromPin(m.GetPin())}
 	if m.GetLevel() < 0 || m.GetLevel() > math.MaxUint8 {
 		return r, fmt.Errorf("read level %d is unknown: %w", m.GetLevel(), retrieval.ErrInvalid)
@@ -64,11 +64,11 @@ func fromRead(m *api.Read) (Read, error) {
 	return r, nil
 }
 
-func toQuery(q *retrieval.Query) *api.Query {
+func toQuery(q *retrieval.Query) *nodeapi.Query {
 	if q == nil {
 		return nil
 	}
-	out := &api.Query{Codec: string(q.Codec), Width: uint32(q.Width), Codes: make([]byte, len(q.Codes)), Weights: make([]uint32, len(q.Weights)), Max: q.Max, K: uint32(q.K)}
+	out := &nodeapi.Query{Codec: string(q.Codec), Width: uint32(q.Width), Codes: make([]byte, len(q.Codes)), Weights: make([]uint32, len(q.Weights)), Max: q.Max, K: uint32(q.K)}
 	for i, c := range q.Codes {
 		out.Codes[i] = byte(c)
 	}
@@ -79,7 +79,7 @@ func toQuery(q *retrieval.Query) *api.Query {
 }
 
 // fromQuery returns a query; the search validates it.
-func fromQuery(m *api.Query) (*retrieval.Query, error) {
+func fromQuery(m *nodeapi.Query) (*retrieval.Query, error) {
 	if m == nil {
 		return &retrieval.Query{}, nil
 	}
@@ -97,8 +97,8 @@ func fromQuery(m *api.Query) (*retrieval.Query, error) {
 	return q, nil
 }
 
-func toHit(h retrieval.Hit) *api.Hit {
-	out := &api.Hit{Id: h.ID, Sum: h.Sum, Tokens: make([]int32, len(h.Alignments)), Scores: make([]int32, len(h.Alignments))}
+func toHit(h retrieval.Hit) *nodeapi.Hit {
+	out := &nodeapi.Hit{Id: h.ID, Sum: h.Sum, Tokens: make([]int32, len(h.Alignments)), Scores: make([]int32, len(h.Alignments))}
 	for i, a := range h.Alignments {
 		out.Tokens[i], out.Scores[i] = a.Token, a.Score
 	}
@@ -106,7 +106,7 @@ func toHit(h retrieval.Hit) *api.Hit {
 }
 
 // fromHit returns a hit; its float comes from the integer, here as everywhere.
-func fromHit(m *api.Hit, q *retrieval.Query) (retrieval.Hit, error) {
+func fromHit(m *nodeapi.Hit, q *retrieval.Query) (retrieval.Hit, error) {
 	if q == nil {
 		return retrieval.Hit{}, fmt.Errorf("hit %q without a query: %w", m.GetId(), retrieval.ErrCorrupt)
 	}
@@ -120,16 +120,16 @@ func fromHit(m *api.Hit, q *retrieval.Query) (retrieval.Hit, error) {
 	return h, nil
 }
 
-func toFound(all []Found) []*api.Document {
-	out := make([]*api.Document, len(all))
+func toFound(all []Found) []*nodeapi.Document {
+	out := make([]*nodeapi.Document, len(all))
 	for i := range all {
 		d := &all[i]
-		out[i] = &api.Document{Id: d.ID, Row: appendRow(nil, &d.Document), Version: d.Version}
+		out[i] = &nodeapi.Document{Id: d.ID, Row: appendRow(nil, &d.Document), Version: d.Version}
 	}
 	return out
 }
 
-func fromFound(all []*api.Document) ([]Found, error) {
+func fromFound(all []*nodeapi.Document) ([]Found, error) {
 	out := make([]Found, len(all))
 	for i, m := range all {
 		d, err := parseRow(m.GetId(), m.GetRow())
@@ -141,8 +141,8 @@ func fromFound(all []*api.Document) ([]Found, error) {
 	return out, nil
 }
 
-func toResult(r Result) *api.Result {
-	out := &api.Result{Code: uint32(r.Code), Version: r.Version, Count: r.Count, Reason: r.Reason}
+func toResult(r Result) *nodeapi.Result {
+	out := &nodeapi.Result{Code: uint32(r.Code), Version: r.Version, Count: r.Count, Reason: r.Reason}
 	if r.Err != nil {
 		out.Failure, out.FailureText = uint32(codeOf(r.Err)), r.Err.Error()
 	}
@@ -152,7 +152,7 @@ func toResult(r Result) *api.Result {
 	return out
 }
 
-func fromResult(m *api.Result) (Result, error) {
+func fromResult(m *nodeapi.Result) (Result, error) {
 	r := Result{Outcome: Outcome{Code: Code(min(m.GetCode(), math.MaxUint8)), Version: m.GetVersion(), Count: m.GetCount(), Reason: m.GetReason()}}
 	r.Err = failure(codes.Code(m.GetFailure()), m.GetFailureText())
 	if m.GetReceipt() == nil {
@@ -163,8 +163,8 @@ func fromResult(m *api.Result) (Result, error) {
 	return r, err
 }
 
-func toStatus(s *ReplicaStatus) *api.ShardStatus {
-	out := &api.ShardStatus{
+func toStatus(s *ReplicaStatus) *nodeapi.ShardStatus {
+	out := &nodeapi.ShardStatus{
 		Shard: s.Shard, Shards: s.Shards, Node: s.Node, Leader: s.Leader, Role: s.Role, Generation: s.Generation, Term: s.Term, Commit: s.Commit,
 		Applied: s.Applied, Covered: s.Covered, TimeMs: s.Time, Digest: s.Digest[:], Operations: s.Operations, LogFirst: s.LogFirst,
 		LogLast: s.LogLast, LogBytes: s.LogBytes, LogFileBytes: s.LogFileBytes, StateFileBytes: s.StateFileBytes,
@@ -172,13 +172,13 @@ func toStatus(s *ReplicaStatus) *api.ShardStatus {
 	}
 	for i := range s.Collections {
 		c := &s.Collections[i]
-		out.Collections = append(out.Collections, &api.CollectionStatus{Name: c.Name, Configuration: appendConfiguration(nil, c.Configuration),
+		out.Collections = append(out.Collections, &nodeapi.CollectionStatus{Name: c.Name, Configuration: appendConfiguration(nil, c.Configuration),
 			Documents: c.Documents, Tokens: c.Tokens, Digest: c.Digest[:]})
 	}
 	return out
 }
 
-func fromStatus(m *api.ShardStatus) (ReplicaStatus, error) {
+func fromStatus(m *nodeapi.ShardStatus) (ReplicaStatus, error) {
 	s := ReplicaStatus{
 		Shard: m.GetShard(), Shards: m.GetShards(), Node: m.GetNode(), Leader: m.GetLeader(), Role: m.GetRole(), Generation: m.GetGeneration(),
 		Term: m.GetTerm(), Commit: m.GetCommit(), Applied: m.GetApplied(), Covered: m.GetCovered(), Time: m.GetTimeMs(), Operations: m.GetOperations(),

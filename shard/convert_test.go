@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/storage"
@@ -75,11 +75,11 @@ func TestMessagesRoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(t, "pinned") {
 			read.Pin = &Pin{Node: "n", Token: rapid.Uint64().Draw(t, "token"), Index: 7}
 		}
-		if got, err := fromRead(travel(t, toRead(read), &api.Read{})); err != nil || !reflect.DeepEqual(got, read) {
+		if got, err := fromRead(travel(t, toRead(read), &nodeapi.Read{})); err != nil || !reflect.DeepEqual(got, read) {
 			t.Fatalf("%v: %+v, not %+v", err, got, read)
 		}
 		q := someQuery.Draw(t, "query")
-		if got, err := fromQuery(travel(t, toQuery(q), &api.Query{})); err != nil || !reflect.DeepEqual(got, q) || got.Validate() != nil {
+		if got, err := fromQuery(travel(t, toQuery(q), &nodeapi.Query{})); err != nil || !reflect.DeepEqual(got, q) || got.Validate() != nil {
 			t.Fatalf("%v: %+v, not %+v", err, got, q)
 		}
 		hit := retrieval.Hit{ID: someID.Draw(t, "id"), Sum: rapid.Int64().Draw(t, "sum")}
@@ -87,18 +87,18 @@ func TestMessagesRoundTrip(t *testing.T) {
 		for range q.Len() {
 			hit.Alignments = append(hit.Alignments, retrieval.Alignment{Token: rapid.Int32().Draw(t, "token"), Score: rapid.Int32().Draw(t, "score")})
 		}
-		if got, err := fromHit(travel(t, toHit(hit), &api.Hit{}), q); err != nil || !reflect.DeepEqual(got, hit) {
+		if got, err := fromHit(travel(t, toHit(hit), &nodeapi.Hit{}), q); err != nil || !reflect.DeepEqual(got, hit) {
 			t.Fatalf("%v: %+v, not %+v", err, got, hit)
 		}
 		result := Result{Outcome: Outcome{Code(rapid.IntRange(0, 255).Draw(t, "code")), rapid.Uint64().Draw(t, "version"), rapid.Uint64().Draw(t, "count"), "why"}}
 		if rapid.Bool().Draw(t, "receipt") {
 			result.Receipts = []Receipt{receipt}
 		}
-		if got, err := fromResult(travel(t, toResult(result), &api.Result{})); err != nil || !reflect.DeepEqual(got, result) {
+		if got, err := fromResult(travel(t, toResult(result), &nodeapi.Result{})); err != nil || !reflect.DeepEqual(got, result) {
 			t.Fatalf("%v: %+v, not %+v", err, got, result)
 		}
 		s := someStatus.Draw(t, "status")
-		if got, err := fromStatus(travel(t, toStatus(&s), &api.ShardStatus{})); err != nil || !reflect.DeepEqual(got, s) {
+		if got, err := fromStatus(travel(t, toStatus(&s), &nodeapi.ShardStatus{})); err != nil || !reflect.DeepEqual(got, s) {
 			t.Fatalf("%v:\n%+v\n%+v", err, got, s)
 		}
 	})
@@ -110,21 +110,21 @@ func TestMessagesRoundTrip(t *testing.T) {
 func TestMessagesRefused(t *testing.T) {
 	q := &retrieval.Query{Codec: retrieval.Int8, Width: 1, Codes: []int8{1}, Weights: []uint16{1}, Max: 1, K: 1}
 	for what, err := range map[string]error{
-		"receipt's digest":           second(fromReceipt(&api.Receipt{Digest: make([]byte, 31)})),
+		"receipt's digest":           second(fromReceipt(&nodeapi.Receipt{Digest: make([]byte, 31)})),
 		"no receipt":                 second(fromReceipt(nil)),
-		"receipt of a read":          second(fromRead(&api.Read{After: []*api.Receipt{nil}})),
-		"read level":                 second(fromRead(&api.Read{Level: 256})),
-		"negative read level":        second(fromRead(&api.Read{Level: -1})),
-		"weight":                     second(fromQuery(&api.Query{Weights: []uint32{1 << 16}})),
-		"hit without a query":        second(fromHit(&api.Hit{Id: "a"}, nil)),
-		"hit of too few alignments":  second(fromHit(&api.Hit{Id: "a"}, q)),
-		"hit of too many alignments": second(fromHit(&api.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{1, 2}}, q)),
-		"hit of uneven alignments":   second(fromHit(&api.Hit{Id: "a", Tokens: []int32{1}}, q)),
-		"status digest":              second(fromStatus(&api.ShardStatus{Digest: make([]byte, 33)})),
-		"status configuration":       second(fromStatus(&api.ShardStatus{Digest: make([]byte, 32), Collections: []*api.CollectionStatus{{Digest: make([]byte, 32)}}})),
-		"document":                   second(fromFound([]*api.Document{{Id: "a"}})),
-		"no document":                second(fromFound([]*api.Document{nil})),
-		"result's receipt":           second(fromResult(&api.Result{Receipt: &api.Receipt{}})),
+		"receipt of a read":          second(fromRead(&nodeapi.Read{After: []*nodeapi.Receipt{nil}})),
+		"read level":                 second(fromRead(&nodeapi.Read{Level: 256})),
+		"negative read level":        second(fromRead(&nodeapi.Read{Level: -1})),
+		"weight":                     second(fromQuery(&nodeapi.Query{Weights: []uint32{1 << 16}})),
+		"hit without a query":        second(fromHit(&nodeapi.Hit{Id: "a"}, nil)),
+		"hit of too few alignments":  second(fromHit(&nodeapi.Hit{Id: "a"}, q)),
+		"hit of too many alignments": second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{1, 2}}, q)),
+		"hit of uneven alignments":   second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1}}, q)),
+		"status digest":              second(fromStatus(&nodeapi.ShardStatus{Digest: make([]byte, 33)})),
+		"status configuration":       second(fromStatus(&nodeapi.ShardStatus{Digest: make([]byte, 32), Collections: []*nodeapi.CollectionStatus{{Digest: make([]byte, 32)}}})),
+		"document":                   second(fromFound([]*nodeapi.Document{{Id: "a"}})),
+		"no document":                second(fromFound([]*nodeapi.Document{nil})),
+		"result's receipt":           second(fromResult(&nodeapi.Result{Receipt: &nodeapi.Receipt{}})),
 	} {
 		if !errors.Is(err, retrieval.ErrCorrupt) && !errors.Is(err, retrieval.ErrInvalid) {
 			t.Errorf("%s: %v", what, err)
@@ -133,10 +133,10 @@ func TestMessagesRefused(t *testing.T) {
 	if q, err := fromQuery(nil); err != nil || q.Validate() == nil {
 		t.Errorf("no query: %v", err)
 	}
-	if q, err := fromQuery(&api.Query{Width: math.MaxUint32, K: math.MaxUint32}); err != nil || q.Width < retrieval.MaxWidth || q.K < retrieval.MaxK {
+	if q, err := fromQuery(&nodeapi.Query{Width: math.MaxUint32, K: math.MaxUint32}); err != nil || q.Width < retrieval.MaxWidth || q.K < retrieval.MaxK {
 		t.Errorf("a wide query: %v: %+v", err, q)
 	}
-	if r, err := fromResult(&api.Result{Code: 1 << 20}); err != nil || r.Failure() == nil {
+	if r, err := fromResult(&nodeapi.Result{Code: 1 << 20}); err != nil || r.Failure() == nil {
 		t.Errorf("a far outcome: %v: %+v", err, r)
 	}
 }
@@ -295,15 +295,15 @@ func (a answering) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.
 // TestClientDoubtsAnswers: what a far end answers to a write that it may have done is an unknown outcome, whatever is wrong with it.
 func TestClientDoubtsAnswers(t *testing.T) {
 	w := &WriteRequest{Operations: []Operation{{Collection: "papers", Body: &Forget{IDs: []string{"a"}}}}}
-	for what, m := range map[string]*api.WriteResponse{"no result": {}, "two results": {Results: []*api.Result{{}, {}}}, "a bad receipt": {Results: []*api.Result{{Receipt: &api.Receipt{}}}}} {
+	for what, m := range map[string]*nodeapi.WriteResponse{"no result": {}, "two results": {Results: []*nodeapi.Result{{}, {}}}, "a bad receipt": {Results: []*nodeapi.Result{{Receipt: &nodeapi.Receipt{}}}}} {
 		if _, err := NewClient(answering{m}, 0).Write(t.Context(), w); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := NewClient(answering{&api.StatusResponse{}}, 0).Status(t.Context()); !errors.Is(err, retrieval.ErrCorrupt) {
+	if _, err := NewClient(answering{&nodeapi.StatusResponse{}}, 0).Status(t.Context()); !errors.Is(err, retrieval.ErrCorrupt) {
 		t.Errorf("a status of nothing: %v", err)
 	}
-	hit := &api.SearchResponse{Hits: []*api.Hit{{Id: "a"}}}
+	hit := &nodeapi.SearchResponse{Hits: []*nodeapi.Hit{{Id: "a"}}}
 	if _, err := NewClient(answering{hit}, 0).Search(t.Context(), &SearchRequest{Phase: Statistics}); !errors.Is(err, retrieval.ErrCorrupt) {
 		t.Errorf("a hit that nobody asked for: %v", err)
 	}

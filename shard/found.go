@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
 )
 
@@ -28,8 +28,8 @@ func (n *Node) found() error {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, 3*time.Second)
 	defer cancel()
-	if err := n.all(ctx, nodes, &api.FoundRequest{Step: api.FoundRequest_GRANT, Founder: n.options.Node}); err != nil {
-		released := n.all(ctx, nodes, &api.FoundRequest{Step: api.FoundRequest_RELEASE, Founder: n.options.Node})
+	if err := n.all(ctx, nodes, &nodeapi.FoundRequest{Step: nodeapi.FoundRequest_GRANT, Founder: n.options.Node}); err != nil {
+		released := n.all(ctx, nodes, &nodeapi.FoundRequest{Step: nodeapi.FoundRequest_RELEASE, Founder: n.options.Node})
 		return fmt.Errorf("found the cluster: %w", errors.Join(err, released))
 	}
 	voters := nodes[:(min(3, len(nodes))-1)/2*2+1] // odd
@@ -47,7 +47,7 @@ func (n *Node) founded() error {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 	defer cancel()
-	return n.all(ctx, is.Voters, &api.FoundRequest{Step: api.FoundRequest_FOUNDED, Founder: n.options.Node, Voters: is.Voters})
+	return n.all(ctx, is.Voters, &nodeapi.FoundRequest{Step: nodeapi.FoundRequest_FOUNDED, Founder: n.options.Node, Voters: is.Voters})
 }
 
 // expected returns the nodes of the cluster that is to begin, by id; none as long as some are missing.
@@ -79,7 +79,7 @@ func (n *Node) expected() ([]string, error) {
 }
 
 // all asks nodes, this one among them, for a step.
-func (n *Node) all(ctx context.Context, nodes []string, q *api.FoundRequest) error {
+func (n *Node) all(ctx context.Context, nodes []string, q *nodeapi.FoundRequest) error {
 	var errs []error
 	for _, p := range fan(len(nodes), func(i uint32) (struct{}, error) {
 		if nodes[i] == n.options.Node {
@@ -87,7 +87,7 @@ func (n *Node) all(ctx context.Context, nodes []string, q *api.FoundRequest) err
 		}
 		c, err := n.link.conn(nodes[i])
 		if err == nil {
-			_, err = api.NewNodeClient(c).Found(ctx, q)
+			_, err = nodeapi.NewNodeClient(c).Found(ctx, q)
 		}
 		if err != nil {
 			return struct{}{}, fmt.Errorf("node %s: %w", nodes[i], fromWire(err))
@@ -100,10 +100,10 @@ func (n *Node) all(ctx context.Context, nodes []string, q *api.FoundRequest) err
 }
 
 // promise answers a step of a founder. A promise is given once, and taken back by the founder alone, who has not founded.
-func (n *Node) promise(q *api.FoundRequest) error {
+func (n *Node) promise(q *nodeapi.FoundRequest) error {
 	return n.memo.change(func(is *memory) error {
 		switch q.GetStep() {
-		case api.FoundRequest_GRANT:
+		case nodeapi.FoundRequest_GRANT:
 			if len(is.Map.Shards) > 0 || len(is.Voters) > 0 && is.Granted != q.GetFounder() {
 				return fmt.Errorf("node %s is of a cluster already: %w", is.Node, ErrExists)
 			}
@@ -111,11 +111,11 @@ func (n *Node) promise(q *api.FoundRequest) error {
 				return fmt.Errorf("node %s waits for %s to found the cluster: %w", is.Node, is.Granted, ErrExists)
 			}
 			is.Granted = q.GetFounder()
-		case api.FoundRequest_RELEASE:
+		case nodeapi.FoundRequest_RELEASE:
 			if is.Granted == q.GetFounder() && len(is.Voters) == 0 {
 				is.Granted = ""
 			}
-		case api.FoundRequest_FOUNDED:
+		case nodeapi.FoundRequest_FOUNDED:
 			if is.Granted != q.GetFounder() {
 				return fmt.Errorf("node %s made no promise to %s: %w", is.Node, q.GetFounder(), ErrExists)
 			}

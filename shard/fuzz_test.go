@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/retrieval/index"
@@ -223,9 +223,9 @@ func FuzzPlacement(f *testing.F) {
 }
 
 // requests are what a node is asked, and messages what it answers.
-var requests = []proto.Message{&api.SearchRequest{}, &api.WriteRequest{}, &api.GetRequest{}, &api.ListRequest{}, &api.StatusRequest{}, &api.ReadIndexRequest{}, &api.PlacementRequest{}}
+var requests = []proto.Message{&nodeapi.SearchRequest{}, &nodeapi.WriteRequest{}, &nodeapi.GetRequest{}, &nodeapi.ListRequest{}, &nodeapi.StatusRequest{}, &nodeapi.ReadIndexRequest{}, &nodeapi.PlacementRequest{}}
 
-var messages = []proto.Message{&api.Read{}, &api.Query{}, &api.Hit{}, &api.Document{}, &api.Result{}, &api.ShardStatus{}, &api.Receipt{}}
+var messages = []proto.Message{&nodeapi.Read{}, &nodeapi.Query{}, &nodeapi.Hit{}, &nodeapi.Document{}, &nodeapi.Result{}, &nodeapi.ShardStatus{}, &nodeapi.Receipt{}}
 
 // lonelyNode is a node that is a cluster by itself, over the loopback of this machine.
 func lonelyNode(t testing.TB) *service {
@@ -247,19 +247,19 @@ func lonelyNode(t testing.TB) *service {
 // ask sends a request to a service as gRPC does.
 func ask(ctx context.Context, s *service, m proto.Message) (proto.Message, error) {
 	switch m := m.(type) {
-	case *api.SearchRequest:
+	case *nodeapi.SearchRequest:
 		return s.Search(ctx, m)
-	case *api.WriteRequest:
+	case *nodeapi.WriteRequest:
 		return s.Write(ctx, m)
-	case *api.GetRequest:
+	case *nodeapi.GetRequest:
 		return s.Get(ctx, m)
-	case *api.ListRequest:
+	case *nodeapi.ListRequest:
 		return s.List(ctx, m)
-	case *api.StatusRequest:
+	case *nodeapi.StatusRequest:
 		return s.Status(ctx, m)
-	case *api.ReadIndexRequest:
+	case *nodeapi.ReadIndexRequest:
 		return s.ReadIndex(ctx, m)
-	case *api.PlacementRequest:
+	case *nodeapi.PlacementRequest:
 		return s.Placement(ctx, m)
 	}
 	return nil, os.ErrInvalid
@@ -269,29 +269,29 @@ func ask(ctx context.Context, s *service, m proto.Message) (proto.Message, error
 func take(m proto.Message) (proto.Message, error) {
 	q := &retrieval.Query{Codec: retrieval.Int8, Width: 1, Codes: []int8{1, 2}, Weights: []uint16{1, 1}, Max: 1, K: 1}
 	switch m := m.(type) {
-	case *api.Read:
+	case *nodeapi.Read:
 		r, err := fromRead(m)
 		return toRead(r), err
-	case *api.Query:
+	case *nodeapi.Query:
 		q, err := fromQuery(m)
 		return toQuery(q), err
-	case *api.Hit:
+	case *nodeapi.Hit:
 		fromHit(m, nil)
 		h, err := fromHit(m, q)
 		return toHit(h), err
-	case *api.Document:
-		all, err := fromFound([]*api.Document{m})
+	case *nodeapi.Document:
+		all, err := fromFound([]*nodeapi.Document{m})
 		if err != nil {
 			return nil, err
 		}
 		return toFound(all)[0], nil
-	case *api.Result:
+	case *nodeapi.Result:
 		r, err := fromResult(m)
 		return toResult(r), err
-	case *api.ShardStatus:
+	case *nodeapi.ShardStatus:
 		s, err := fromStatus(m)
 		return toStatus(&s), err
-	case *api.Receipt:
+	case *nodeapi.Receipt:
 		r, err := fromReceipt(m)
 		return toReceipt(r), err
 	}
@@ -309,14 +309,14 @@ func FuzzMessages(f *testing.F) {
 	}
 	local := toRead(Read{Level: Local})
 	q := &retrieval.Query{Codec: retrieval.Int8, Width: testWidth, Codes: make([]int8, testWidth), Weights: []uint16{1}, Max: 1, K: 3}
-	for i, m := range []proto.Message{&api.SearchRequest{Collection: "papers", Query: toQuery(q), Read: local, Hold: true}, &api.WriteRequest{Operations: fuzzOperations(), SeenMs: birth},
-		&api.GetRequest{Collection: "papers", Ids: []string{"a", "b"}, Codes: true, Read: local}, &api.ListRequest{Collection: "papers", Limit: 9, Read: local}, &api.StatusRequest{},
-		&api.ReadIndexRequest{}, &api.PlacementRequest{Command: []byte(`{"done":{"job":"1"}}`)}} {
+	for i, m := range []proto.Message{&nodeapi.SearchRequest{Collection: "papers", Query: toQuery(q), Read: local, Hold: true}, &nodeapi.WriteRequest{Operations: fuzzOperations(), SeenMs: birth},
+		&nodeapi.GetRequest{Collection: "papers", Ids: []string{"a", "b"}, Codes: true, Read: local}, &nodeapi.ListRequest{Collection: "papers", Limit: 9, Read: local}, &nodeapi.StatusRequest{},
+		&nodeapi.ReadIndexRequest{}, &nodeapi.PlacementRequest{Command: []byte(`{"done":{"job":"1"}}`)}} {
 		add(i, m)
 	}
 	golden := goldenDocument()
 	status := ReplicaStatus{Node: "n0", Collections: []CollectionStatus{{Name: "papers", Configuration: testPapers}}}
-	for i, m := range []proto.Message{toRead(Read{Level: Bounded, Bound: 5, After: []Receipt{{Index: 1}}, Pin: &Pin{Node: "n0"}}), toQuery(q), &api.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{3, 4}},
+	for i, m := range []proto.Message{toRead(Read{Level: Bounded, Bound: 5, After: []Receipt{{Index: 1}}, Pin: &Pin{Node: "n0"}}), toQuery(q), &nodeapi.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{3, 4}},
 		toFound([]Found{{golden, 7}})[0], toResult(Result{Receipts: []Receipt{{Index: 1}}, Err: ErrUnknown}), toStatus(&status), toReceipt(Receipt{Index: 1})} {
 		add(len(requests)+i, m)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
 )
 
@@ -23,7 +23,7 @@ func (l *Link) fetchMap(ctx context.Context, known *Map) (best *Map, clock int64
 		clock int64
 	}
 	for _, p := range fan(len(nodes), func(i uint32) (told, error) {
-		m, clock, err := l.place(ctx, nodes[i], &api.PlacementRequest{Known: known.Version})
+		m, clock, err := l.place(ctx, nodes[i], &nodeapi.PlacementRequest{Known: known.Version})
 		return told{m, clock}, err
 	}) {
 		if p.err != nil {
@@ -49,12 +49,12 @@ func (l *Link) nodes() []string {
 }
 
 // place sends a request to a node and returns its map, nil if it is not newer than the one known, and cluster time.
-func (l *Link) place(ctx context.Context, node string, request *api.PlacementRequest) (*Map, int64, error) {
+func (l *Link) place(ctx context.Context, node string, request *nodeapi.PlacementRequest) (*Map, int64, error) {
 	c, err := l.conn(node)
 	if err != nil {
 		return nil, 0, err
 	}
-	answer, err := api.NewNodeClient(c).Placement(ctx, request)
+	answer, err := nodeapi.NewNodeClient(c).Placement(ctx, request)
 	if err != nil {
 		return nil, 0, fromWire(err)
 	}
@@ -76,7 +76,7 @@ func (l *Link) propose(ctx context.Context, c *placementCommand) error {
 	}
 	last := fmt.Errorf("placement: no node is known: %w", ErrUnavailable)
 	for _, node := range l.nodes() {
-		if _, _, err = l.place(ctx, node, &api.PlacementRequest{Command: b, Known: math.MaxUint64}); err == nil {
+		if _, _, err = l.place(ctx, node, &nodeapi.PlacementRequest{Command: b, Known: math.MaxUint64}); err == nil {
 			return nil
 		}
 		if last = err; !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrUnavailable) {

@@ -20,7 +20,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/retrieval/index"
@@ -177,7 +177,7 @@ func (n *Node) serve() {
 	n.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true})) // links ping each other
 	n.health = health.NewServer()
-	api.RegisterNodeServer(n.server, &service{node: n})
+	nodeapi.RegisterNodeServer(n.server, &service{node: n})
 	healthpb.RegisterHealthServer(n.server, n.health)
 	n.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	l := n.link.mux.Listener(consensus.KindService)

@@ -16,7 +16,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/consensus"
 	"ostraca/storage"
 )
@@ -202,7 +202,7 @@ func (n *Node) place(ctx context.Context, c *placementCommand, forwarded bool) e
 		return err
 	}
 	if leader, _ := places.group.Leader(); leader != "" && leader != n.options.Node && !forwarded {
-		_, _, err = n.link.place(ctx, leader, &api.PlacementRequest{Command: b, Forwarded: true, Known: math.MaxUint64})
+		_, _, err = n.link.place(ctx, leader, &nodeapi.PlacementRequest{Command: b, Forwarded: true, Known: math.MaxUint64})
 		return err
 	}
 	return fmt.Errorf("placement: %w", ErrNotLeader)

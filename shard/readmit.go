@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/storage"
@@ -46,7 +46,7 @@ func (n *Node) readmit(group uint32, nodes []string, promote bool) error {
 		}
 		c, err := n.link.conn(node)
 		if err == nil {
-			_, err = api.NewNodeClient(c).Readmit(ctx, &api.ReadmitRequest{Group: group, Node: n.options.Node, Promote: promote})
+			_, err = nodeapi.NewNodeClient(c).Readmit(ctx, &nodeapi.ReadmitRequest{Group: group, Node: n.options.Node, Promote: promote})
 			err = fromWire(err)
 		}
 		if err == nil {
@@ -58,7 +58,7 @@ func (n *Node) readmit(group uint32, nodes []string, promote bool) error {
 }
 
 // Readmit answers for a group that this node leads.
-func (s *service) Readmit(ctx context.Context, m *api.ReadmitRequest) (*api.ReadmitResponse, error) {
+func (s *service) Readmit(ctx context.Context, m *nodeapi.ReadmitRequest) (*nodeapi.ReadmitResponse, error) {
 	g, nodes, err := s.node.group(m.GetGroup())
 	if err == nil && !slices.Contains(nodes, m.GetNode()) {
 		err = fmt.Errorf("node %s has no place in group %d: %w", m.GetNode(), m.GetGroup(), retrieval.ErrInvalid)
@@ -68,12 +68,12 @@ func (s *service) Readmit(ctx context.Context, m *api.ReadmitRequest) (*api.Read
 	} else if err == nil {
 		err = g.Readmit(ctx, m.GetNode())
 	}
-	return &api.ReadmitResponse{}, toWire(err)
+	return &nodeapi.ReadmitResponse{}, toWire(err)
 }
 
 // Found answers a step of a first start.
-func (s *service) Found(_ context.Context, m *api.FoundRequest) (*api.FoundResponse, error) {
-	return &api.FoundResponse{}, toWire(s.node.promise(m))
+func (s *service) Found(_ context.Context, m *nodeapi.FoundRequest) (*nodeapi.FoundResponse, error) {
+	return &nodeapi.FoundResponse{}, toWire(s.node.promise(m))
 }
 
 // group returns a group of this node, and the nodes that have a place in it.

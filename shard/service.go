@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"slices"
 
-	"ostraca/api"
+	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
 )
 
 // service answers for the replicas of a node over gRPC.
 type service struct {
-	api.UnimplementedNodeServer
+	nodeapi.UnimplementedNodeServer
 	node *Node
 }
 
@@ -25,7 +25,7 @@ func (s *service) peer(shard uint32) (*Replica, error) {
 }
 
 // Search answers one phase on one shard.
-func (s *service) Search(ctx context.Context, m *api.SearchRequest) (*api.SearchResponse, error) {
+func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeapi.SearchResponse, error) {
 	r, err := s.peer(m.GetShard())
 	if err != nil {
 		return nil, toWire(err)
@@ -42,7 +42,7 @@ func (s *service) Search(ctx context.Context, m *api.SearchRequest) (*api.Search
 		return nil, toWire(err)
 	}
 	state := a.States[0]
-	out := &api.SearchResponse{ScoredDocuments: a.Stats.Documents, ScoredTokens: a.Stats.Tokens, Segments: a.Stats.Segments,
+	out := &nodeapi.SearchResponse{ScoredDocuments: a.Stats.Documents, ScoredTokens: a.Stats.Tokens, Segments: a.Stats.Segments,
 		Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader}
 	for _, h := range a.Hits {
 		out.Hits = append(out.Hits, toHit(h))
@@ -51,7 +51,7 @@ func (s *service) Search(ctx context.Context, m *api.SearchRequest) (*api.Search
 }
 
 // Write puts operations through the log.
-func (s *service) Write(ctx context.Context, m *api.WriteRequest) (*api.WriteResponse, error) {
+func (s *service) Write(ctx context.Context, m *nodeapi.WriteRequest) (*nodeapi.WriteResponse, error) {
 	r, err := s.peer(m.GetShard())
 	if err != nil {
 		return nil, toWire(err)
@@ -73,7 +73,7 @@ func (s *service) Write(ctx context.Context, m *api.WriteRequest) (*api.WriteRes
 	if err != nil {
 		return nil, toWire(err)
 	}
-	out := &api.WriteResponse{Results: make([]*api.Result, len(results))}
+	out := &nodeapi.WriteResponse{Results: make([]*nodeapi.Result, len(results))}
 	for i, x := range results {
 		out.Results[i] = toResult(x)
 	}
@@ -81,7 +81,7 @@ func (s *service) Write(ctx context.Context, m *api.WriteRequest) (*api.WriteRes
 }
 
 // Get fetches documents.
-func (s *service) Get(ctx context.Context, m *api.GetRequest) (*api.GetResponse, error) {
+func (s *service) Get(ctx context.Context, m *nodeapi.GetRequest) (*nodeapi.GetResponse, error) {
 	r, err := s.peer(m.GetShard())
 	if err != nil {
 		return nil, toWire(err)
@@ -94,11 +94,11 @@ func (s *service) Get(ctx context.Context, m *api.GetRequest) (*api.GetResponse,
 	if err != nil {
 		return nil, toWire(err)
 	}
-	return &api.GetResponse{Documents: toFound(a.Documents), Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
+	return &nodeapi.GetResponse{Documents: toFound(a.Documents), Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
 }
 
 // List pages through documents.
-func (s *service) List(ctx context.Context, m *api.ListRequest) (*api.ListResponse, error) {
+func (s *service) List(ctx context.Context, m *nodeapi.ListRequest) (*nodeapi.ListResponse, error) {
 	r, err := s.peer(m.GetShard())
 	if err != nil {
 		return nil, toWire(err)
@@ -111,11 +111,11 @@ func (s *service) List(ctx context.Context, m *api.ListRequest) (*api.ListRespon
 	if err != nil {
 		return nil, toWire(err)
 	}
-	return &api.ListResponse{Documents: toFound(a.Documents), More: a.More, Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
+	return &nodeapi.ListResponse{Documents: toFound(a.Documents), More: a.More, Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
 }
 
 // Status tells of one replica, or of all.
-func (s *service) Status(ctx context.Context, m *api.StatusRequest) (*api.StatusResponse, error) {
+func (s *service) Status(ctx context.Context, m *nodeapi.StatusRequest) (*nodeapi.StatusResponse, error) {
 	shards := s.node.shards()
 	if m.Shard != nil {
 		if !slices.Contains(shards, m.GetShard()) {
@@ -124,7 +124,7 @@ func (s *service) Status(ctx context.Context, m *api.StatusRequest) (*api.Status
 		}
 		shards = []uint32{m.GetShard()}
 	}
-	out := &api.StatusResponse{}
+	out := &nodeapi.StatusResponse{}
 	for _, n := range shards {
 		r, err := s.peer(n)
 		if err != nil {
@@ -143,17 +143,17 @@ func (s *service) Status(ctx context.Context, m *api.StatusRequest) (*api.Status
 }
 
 // ReadIndex is answered by leaders.
-func (s *service) ReadIndex(ctx context.Context, m *api.ReadIndexRequest) (*api.ReadIndexResponse, error) {
+func (s *service) ReadIndex(ctx context.Context, m *nodeapi.ReadIndexRequest) (*nodeapi.ReadIndexResponse, error) {
 	r, err := s.peer(m.GetShard())
 	if err != nil {
 		return nil, toWire(err)
 	}
 	index, err := r.ReadIndex(ctx)
-	return &api.ReadIndexResponse{Index: index}, toWire(err)
+	return &nodeapi.ReadIndexResponse{Index: index}, toWire(err)
 }
 
 // Placement reads the map, or proposes a change of it.
-func (s *service) Placement(ctx context.Context, m *api.PlacementRequest) (*api.PlacementResponse, error) {
+func (s *service) Placement(ctx context.Context, m *nodeapi.PlacementRequest) (*nodeapi.PlacementResponse, error) {
 	if len(m.GetCommand()) > 0 {
 		c, err := parsePlacement(m.GetCommand())
 		if err == nil {
@@ -163,7 +163,7 @@ func (s *service) Placement(ctx context.Context, m *api.PlacementRequest) (*api.
 			return nil, toWire(err)
 		}
 	}
-	out := &api.PlacementResponse{TimeMs: s.node.time()}
+	out := &nodeapi.PlacementResponse{TimeMs: s.node.time()}
 	var err error
 	if now := s.node.Map(); now.Version > m.GetKnown() {
 		out.Map, err = json.Marshal(now)

@@ -7,7 +7,7 @@
 // 	protoc        v3.21.12
 // source: node.proto
 
-package api
+package nodeapi
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -310,7 +310,7 @@ func (x *Pin) GetIndex() uint64 {
 
 type Read struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Level         Read_Level             `protobuf:"varint,1,opt,name=level,proto3,enum=ostraca.v1.Read_Level" json:"level,omitempty"`
+	Level         Read_Level             `protobuf:"varint,1,opt,name=level,proto3,enum=ostraca.node.v1.Read_Level" json:"level,omitempty"`
 	BoundNs       int64                  `protobuf:"varint,2,opt,name=bound_ns,json=boundNs,proto3" json:"bound_ns,omitempty"`
 	After         []*Receipt             `protobuf:"bytes,3,rep,name=after,proto3" json:"after,omitempty"`
 	Pin           *Pin                   `protobuf:"bytes,4,opt,name=pin,proto3" json:"pin,omitempty"`
@@ -464,7 +464,7 @@ type SearchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
 	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
-	Phase         SearchRequest_Phase    `protobuf:"varint,3,opt,name=phase,proto3,enum=ostraca.v1.SearchRequest_Phase" json:"phase,omitempty"`
+	Phase         SearchRequest_Phase    `protobuf:"varint,3,opt,name=phase,proto3,enum=ostraca.node.v1.SearchRequest_Phase" json:"phase,omitempty"`
 	Query         *Query                 `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
 	Ids           []string               `protobuf:"bytes,5,rep,name=ids,proto3" json:"ids,omitempty"`
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
@@ -1898,7 +1898,7 @@ func (x *PlacementResponse) GetTimeMs() int64 {
 
 type FoundRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Step          FoundRequest_Step      `protobuf:"varint,1,opt,name=step,proto3,enum=ostraca.v1.FoundRequest_Step" json:"step,omitempty"`
+	Step          FoundRequest_Step      `protobuf:"varint,1,opt,name=step,proto3,enum=ostraca.node.v1.FoundRequest_Step" json:"step,omitempty"`
 	Founder       string                 `protobuf:"bytes,2,opt,name=founder,proto3" json:"founder,omitempty"`
 	Voters        []string               `protobuf:"bytes,3,rep,name=voters,proto3" json:"voters,omitempty"` // of FOUNDED
 	unknownFields protoimpl.UnknownFields
@@ -2093,8 +2093,7 @@ var File_node_proto protoreflect.FileDescriptor
 const file_node_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"node.proto\x12\n" +
-	"ostraca.v1\"\x86\x01\n" +
+	"node.proto\x12\x0fostraca.node.v1\"\x86\x01\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2106,12 +2105,12 @@ const file_node_proto_rawDesc = "" +
 	"\x03Pin\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index\"\xd0\x01\n" +
-	"\x04Read\x12,\n" +
-	"\x05level\x18\x01 \x01(\x0e2\x16.ostraca.v1.Read.LevelR\x05level\x12\x19\n" +
-	"\bbound_ns\x18\x02 \x01(\x03R\aboundNs\x12)\n" +
-	"\x05after\x18\x03 \x03(\v2\x13.ostraca.v1.ReceiptR\x05after\x12!\n" +
-	"\x03pin\x18\x04 \x01(\v2\x0f.ostraca.v1.PinR\x03pin\"1\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xdf\x01\n" +
+	"\x04Read\x121\n" +
+	"\x05level\x18\x01 \x01(\x0e2\x1b.ostraca.node.v1.Read.LevelR\x05level\x12\x19\n" +
+	"\bbound_ns\x18\x02 \x01(\x03R\aboundNs\x12.\n" +
+	"\x05after\x18\x03 \x03(\v2\x18.ostraca.node.v1.ReceiptR\x05after\x12&\n" +
+	"\x03pin\x18\x04 \x01(\v2\x14.ostraca.node.v1.PinR\x03pin\"1\n" +
 	"\x05Level\x12\x10\n" +
 	"\fLINEARIZABLE\x10\x00\x12\v\n" +
 	"\aBOUNDED\x10\x01\x12\t\n" +
@@ -2122,16 +2121,16 @@ const file_node_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x01(\fR\x05codes\x12\x18\n" +
 	"\aweights\x18\x04 \x03(\rR\aweights\x12\x10\n" +
 	"\x03max\x18\x05 \x01(\x02R\x03max\x12\f\n" +
-	"\x01k\x18\x06 \x01(\rR\x01k\"\xa6\x02\n" +
+	"\x01k\x18\x06 \x01(\rR\x01k\"\xb5\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x02 \x01(\tR\n" +
-	"collection\x125\n" +
-	"\x05phase\x18\x03 \x01(\x0e2\x1f.ostraca.v1.SearchRequest.PhaseR\x05phase\x12'\n" +
-	"\x05query\x18\x04 \x01(\v2\x11.ostraca.v1.QueryR\x05query\x12\x10\n" +
-	"\x03ids\x18\x05 \x03(\tR\x03ids\x12$\n" +
-	"\x04read\x18\x06 \x01(\v2\x10.ostraca.v1.ReadR\x04read\x12\x12\n" +
+	"collection\x12:\n" +
+	"\x05phase\x18\x03 \x01(\x0e2$.ostraca.node.v1.SearchRequest.PhaseR\x05phase\x12,\n" +
+	"\x05query\x18\x04 \x01(\v2\x16.ostraca.node.v1.QueryR\x05query\x12\x10\n" +
+	"\x03ids\x18\x05 \x03(\tR\x03ids\x12)\n" +
+	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x12\n" +
 	"\x04hold\x18\a \x01(\bR\x04hold\"3\n" +
 	"\x05Phase\x12\x0e\n" +
 	"\n" +
@@ -2144,17 +2143,17 @@ const file_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\x12R\x03sum\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12\x16\n" +
-	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xc1\x02\n" +
-	"\x0eSearchResponse\x12#\n" +
-	"\x04hits\x18\x01 \x03(\v2\x0f.ostraca.v1.HitR\x04hits\x12)\n" +
+	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xcb\x02\n" +
+	"\x0eSearchResponse\x12(\n" +
+	"\x04hits\x18\x01 \x03(\v2\x14.ostraca.node.v1.HitR\x04hits\x12)\n" +
 	"\x10scored_documents\x18\x02 \x01(\x03R\x0fscoredDocuments\x12#\n" +
 	"\rscored_tokens\x18\x03 \x01(\x03R\fscoredTokens\x12\x1a\n" +
 	"\bsegments\x18\x04 \x01(\x03R\bsegments\x12\x1c\n" +
 	"\tdocuments\x18\x05 \x01(\x03R\tdocuments\x12\x16\n" +
 	"\x06tokens\x18\x06 \x01(\x03R\x06tokens\x12\x14\n" +
 	"\x05index\x18\a \x01(\x04R\x05index\x12\x17\n" +
-	"\atime_ms\x18\b \x01(\x03R\x06timeMs\x12!\n" +
-	"\x03pin\x18\t \x01(\v2\x0f.ostraca.v1.PinR\x03pin\x12\x16\n" +
+	"\atime_ms\x18\b \x01(\x03R\x06timeMs\x12&\n" +
+	"\x03pin\x18\t \x01(\v2\x14.ostraca.node.v1.PinR\x03pin\x12\x16\n" +
 	"\x06leader\x18\n" +
 	" \x01(\tR\x06leader\"{\n" +
 	"\fWriteRequest\x12\x14\n" +
@@ -2163,17 +2162,17 @@ const file_node_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x03 \x03(\fR\n" +
 	"operations\x12\x17\n" +
-	"\aseen_ms\x18\x04 \x01(\x03R\x06seenMs\"\xd0\x01\n" +
+	"\aseen_ms\x18\x04 \x01(\x03R\x06seenMs\"\xd5\x01\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\x12-\n" +
-	"\areceipt\x18\x05 \x01(\v2\x13.ostraca.v1.ReceiptR\areceipt\x12\x18\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x122\n" +
+	"\areceipt\x18\x05 \x01(\v2\x18.ostraca.node.v1.ReceiptR\areceipt\x12\x18\n" +
 	"\afailure\x18\x06 \x01(\rR\afailure\x12!\n" +
-	"\ffailure_text\x18\a \x01(\tR\vfailureText\"=\n" +
-	"\rWriteResponse\x12,\n" +
-	"\aresults\x18\x01 \x03(\v2\x12.ostraca.v1.ResultR\aresults\"\xa4\x01\n" +
+	"\ffailure_text\x18\a \x01(\tR\vfailureText\"B\n" +
+	"\rWriteResponse\x121\n" +
+	"\aresults\x18\x01 \x03(\v2\x17.ostraca.node.v1.ResultR\aresults\"\xa9\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
@@ -2181,18 +2180,18 @@ const file_node_proto_rawDesc = "" +
 	"collection\x18\x02 \x01(\tR\n" +
 	"collection\x12\x10\n" +
 	"\x03ids\x18\x03 \x03(\tR\x03ids\x12\x14\n" +
-	"\x05codes\x18\x04 \x01(\bR\x05codes\x12$\n" +
-	"\x04read\x18\x05 \x01(\v2\x10.ostraca.v1.ReadR\x04read\x12\x12\n" +
+	"\x05codes\x18\x04 \x01(\bR\x05codes\x12)\n" +
+	"\x04read\x18\x05 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x12\n" +
 	"\x04last\x18\x06 \x01(\bR\x04last\"F\n" +
 	"\bDocument\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03row\x18\x02 \x01(\fR\x03row\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\x88\x01\n" +
-	"\vGetResponse\x122\n" +
-	"\tdocuments\x18\x01 \x03(\v2\x14.ostraca.v1.DocumentR\tdocuments\x12\x14\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\x8d\x01\n" +
+	"\vGetResponse\x127\n" +
+	"\tdocuments\x18\x01 \x03(\v2\x19.ostraca.node.v1.DocumentR\tdocuments\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xab\x01\n" +
+	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xb0\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2200,10 +2199,10 @@ const file_node_proto_rawDesc = "" +
 	"collection\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x14\n" +
-	"\x05codes\x18\x05 \x01(\bR\x05codes\x12$\n" +
-	"\x04read\x18\x06 \x01(\v2\x10.ostraca.v1.ReadR\x04read\"\x9d\x01\n" +
-	"\fListResponse\x122\n" +
-	"\tdocuments\x18\x01 \x03(\v2\x14.ostraca.v1.DocumentR\tdocuments\x12\x12\n" +
+	"\x05codes\x18\x05 \x01(\bR\x05codes\x12)\n" +
+	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\"\xa2\x01\n" +
+	"\fListResponse\x127\n" +
+	"\tdocuments\x18\x01 \x03(\v2\x19.ostraca.node.v1.DocumentR\tdocuments\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
@@ -2216,7 +2215,7 @@ const file_node_proto_rawDesc = "" +
 	"\rconfiguration\x18\x02 \x01(\fR\rconfiguration\x12\x1c\n" +
 	"\tdocuments\x18\x03 \x01(\x03R\tdocuments\x12\x16\n" +
 	"\x06tokens\x18\x04 \x01(\x03R\x06tokens\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\fR\x06digest\"\xa9\x05\n" +
+	"\x06digest\x18\x05 \x01(\fR\x06digest\"\xae\x05\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -2234,8 +2233,8 @@ const file_node_proto_rawDesc = "" +
 	"\x06digest\x18\v \x01(\fR\x06digest\x12\x1e\n" +
 	"\n" +
 	"operations\x18\f \x01(\x03R\n" +
-	"operations\x12>\n" +
-	"\vcollections\x18\r \x03(\v2\x1c.ostraca.v1.CollectionStatusR\vcollections\x12\x1b\n" +
+	"operations\x12C\n" +
+	"\vcollections\x18\r \x03(\v2!.ostraca.node.v1.CollectionStatusR\vcollections\x12\x1b\n" +
 	"\tlog_first\x18\x0e \x01(\x04R\blogFirst\x12\x19\n" +
 	"\blog_last\x18\x0f \x01(\x04R\alogLast\x12\x1b\n" +
 	"\tlog_bytes\x18\x10 \x01(\x03R\blogBytes\x12$\n" +
@@ -2246,9 +2245,9 @@ const file_node_proto_rawDesc = "" +
 	"indexBytes\x12\x16\n" +
 	"\x06voters\x18\x15 \x03(\tR\x06voters\x12\x16\n" +
 	"\x06shards\x18\x17 \x01(\rR\x06shards\x12\x18\n" +
-	"\atrouble\x18\x16 \x01(\tR\atrouble\"A\n" +
-	"\x0eStatusResponse\x12/\n" +
-	"\x06shards\x18\x01 \x03(\v2\x17.ostraca.v1.ShardStatusR\x06shards\"(\n" +
+	"\atrouble\x18\x16 \x01(\tR\atrouble\"F\n" +
+	"\x0eStatusResponse\x124\n" +
+	"\x06shards\x18\x01 \x03(\v2\x1c.ostraca.node.v1.ShardStatusR\x06shards\"(\n" +
 	"\x10ReadIndexRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
@@ -2259,9 +2258,9 @@ const file_node_proto_rawDesc = "" +
 	"\x05known\x18\x03 \x01(\x04R\x05known\">\n" +
 	"\x11PlacementResponse\x12\x10\n" +
 	"\x03map\x18\x01 \x01(\fR\x03map\x12\x17\n" +
-	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\"\xa0\x01\n" +
-	"\fFoundRequest\x121\n" +
-	"\x04step\x18\x01 \x01(\x0e2\x1d.ostraca.v1.FoundRequest.StepR\x04step\x12\x18\n" +
+	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\"\xa5\x01\n" +
+	"\fFoundRequest\x126\n" +
+	"\x04step\x18\x01 \x01(\x0e2\".ostraca.node.v1.FoundRequest.StepR\x04step\x12\x18\n" +
 	"\afounder\x18\x02 \x01(\tR\afounder\x12\x16\n" +
 	"\x06voters\x18\x03 \x03(\tR\x06voters\"+\n" +
 	"\x04Step\x12\t\n" +
@@ -2273,17 +2272,17 @@ const file_node_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
 	"\apromote\x18\x03 \x01(\bR\apromote\"\x11\n" +
-	"\x0fReadmitResponse2\xcf\x04\n" +
-	"\x04Node\x12?\n" +
-	"\x06Search\x12\x19.ostraca.v1.SearchRequest\x1a\x1a.ostraca.v1.SearchResponse\x12<\n" +
-	"\x05Write\x12\x18.ostraca.v1.WriteRequest\x1a\x19.ostraca.v1.WriteResponse\x126\n" +
-	"\x03Get\x12\x16.ostraca.v1.GetRequest\x1a\x17.ostraca.v1.GetResponse\x129\n" +
-	"\x04List\x12\x17.ostraca.v1.ListRequest\x1a\x18.ostraca.v1.ListResponse\x12?\n" +
-	"\x06Status\x12\x19.ostraca.v1.StatusRequest\x1a\x1a.ostraca.v1.StatusResponse\x12H\n" +
-	"\tReadIndex\x12\x1c.ostraca.v1.ReadIndexRequest\x1a\x1d.ostraca.v1.ReadIndexResponse\x12H\n" +
-	"\tPlacement\x12\x1c.ostraca.v1.PlacementRequest\x1a\x1d.ostraca.v1.PlacementResponse\x12<\n" +
-	"\x05Found\x12\x18.ostraca.v1.FoundRequest\x1a\x19.ostraca.v1.FoundResponse\x12B\n" +
-	"\aReadmit\x12\x1a.ostraca.v1.ReadmitRequest\x1a\x1b.ostraca.v1.ReadmitResponseB\rZ\vostraca/apib\x06proto3"
+	"\x0fReadmitResponse2\xa9\x05\n" +
+	"\x04Node\x12I\n" +
+	"\x06Search\x12\x1e.ostraca.node.v1.SearchRequest\x1a\x1f.ostraca.node.v1.SearchResponse\x12F\n" +
+	"\x05Write\x12\x1d.ostraca.node.v1.WriteRequest\x1a\x1e.ostraca.node.v1.WriteResponse\x12@\n" +
+	"\x03Get\x12\x1b.ostraca.node.v1.GetRequest\x1a\x1c.ostraca.node.v1.GetResponse\x12C\n" +
+	"\x04List\x12\x1c.ostraca.node.v1.ListRequest\x1a\x1d.ostraca.node.v1.ListResponse\x12I\n" +
+	"\x06Status\x12\x1e.ostraca.node.v1.StatusRequest\x1a\x1f.ostraca.node.v1.StatusResponse\x12R\n" +
+	"\tReadIndex\x12!.ostraca.node.v1.ReadIndexRequest\x1a\".ostraca.node.v1.ReadIndexResponse\x12R\n" +
+	"\tPlacement\x12!.ostraca.node.v1.PlacementRequest\x1a\".ostraca.node.v1.PlacementResponse\x12F\n" +
+	"\x05Found\x12\x1d.ostraca.node.v1.FoundRequest\x1a\x1e.ostraca.node.v1.FoundResponse\x12L\n" +
+	"\aReadmit\x12\x1f.ostraca.node.v1.ReadmitRequest\x1a .ostraca.node.v1.ReadmitResponseB\x15Z\x13ostraca/api/nodeapib\x06proto3"
 
 var (
 	file_node_proto_rawDescOnce sync.Once
@@ -2300,73 +2299,73 @@ func file_node_proto_rawDescGZIP() []byte {
 var file_node_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_node_proto_goTypes = []any{
-	(Read_Level)(0),           // 0: ostraca.v1.Read.Level
-	(SearchRequest_Phase)(0),  // 1: ostraca.v1.SearchRequest.Phase
-	(FoundRequest_Step)(0),    // 2: ostraca.v1.FoundRequest.Step
-	(*Receipt)(nil),           // 3: ostraca.v1.Receipt
-	(*Pin)(nil),               // 4: ostraca.v1.Pin
-	(*Read)(nil),              // 5: ostraca.v1.Read
-	(*Query)(nil),             // 6: ostraca.v1.Query
-	(*SearchRequest)(nil),     // 7: ostraca.v1.SearchRequest
-	(*Hit)(nil),               // 8: ostraca.v1.Hit
-	(*SearchResponse)(nil),    // 9: ostraca.v1.SearchResponse
-	(*WriteRequest)(nil),      // 10: ostraca.v1.WriteRequest
-	(*Result)(nil),            // 11: ostraca.v1.Result
-	(*WriteResponse)(nil),     // 12: ostraca.v1.WriteResponse
-	(*GetRequest)(nil),        // 13: ostraca.v1.GetRequest
-	(*Document)(nil),          // 14: ostraca.v1.Document
-	(*GetResponse)(nil),       // 15: ostraca.v1.GetResponse
-	(*ListRequest)(nil),       // 16: ostraca.v1.ListRequest
-	(*ListResponse)(nil),      // 17: ostraca.v1.ListResponse
-	(*StatusRequest)(nil),     // 18: ostraca.v1.StatusRequest
-	(*CollectionStatus)(nil),  // 19: ostraca.v1.CollectionStatus
-	(*ShardStatus)(nil),       // 20: ostraca.v1.ShardStatus
-	(*StatusResponse)(nil),    // 21: ostraca.v1.StatusResponse
-	(*ReadIndexRequest)(nil),  // 22: ostraca.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil), // 23: ostraca.v1.ReadIndexResponse
-	(*PlacementRequest)(nil),  // 24: ostraca.v1.PlacementRequest
-	(*PlacementResponse)(nil), // 25: ostraca.v1.PlacementResponse
-	(*FoundRequest)(nil),      // 26: ostraca.v1.FoundRequest
-	(*FoundResponse)(nil),     // 27: ostraca.v1.FoundResponse
-	(*ReadmitRequest)(nil),    // 28: ostraca.v1.ReadmitRequest
-	(*ReadmitResponse)(nil),   // 29: ostraca.v1.ReadmitResponse
+	(Read_Level)(0),           // 0: ostraca.node.v1.Read.Level
+	(SearchRequest_Phase)(0),  // 1: ostraca.node.v1.SearchRequest.Phase
+	(FoundRequest_Step)(0),    // 2: ostraca.node.v1.FoundRequest.Step
+	(*Receipt)(nil),           // 3: ostraca.node.v1.Receipt
+	(*Pin)(nil),               // 4: ostraca.node.v1.Pin
+	(*Read)(nil),              // 5: ostraca.node.v1.Read
+	(*Query)(nil),             // 6: ostraca.node.v1.Query
+	(*SearchRequest)(nil),     // 7: ostraca.node.v1.SearchRequest
+	(*Hit)(nil),               // 8: ostraca.node.v1.Hit
+	(*SearchResponse)(nil),    // 9: ostraca.node.v1.SearchResponse
+	(*WriteRequest)(nil),      // 10: ostraca.node.v1.WriteRequest
+	(*Result)(nil),            // 11: ostraca.node.v1.Result
+	(*WriteResponse)(nil),     // 12: ostraca.node.v1.WriteResponse
+	(*GetRequest)(nil),        // 13: ostraca.node.v1.GetRequest
+	(*Document)(nil),          // 14: ostraca.node.v1.Document
+	(*GetResponse)(nil),       // 15: ostraca.node.v1.GetResponse
+	(*ListRequest)(nil),       // 16: ostraca.node.v1.ListRequest
+	(*ListResponse)(nil),      // 17: ostraca.node.v1.ListResponse
+	(*StatusRequest)(nil),     // 18: ostraca.node.v1.StatusRequest
+	(*CollectionStatus)(nil),  // 19: ostraca.node.v1.CollectionStatus
+	(*ShardStatus)(nil),       // 20: ostraca.node.v1.ShardStatus
+	(*StatusResponse)(nil),    // 21: ostraca.node.v1.StatusResponse
+	(*ReadIndexRequest)(nil),  // 22: ostraca.node.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil), // 23: ostraca.node.v1.ReadIndexResponse
+	(*PlacementRequest)(nil),  // 24: ostraca.node.v1.PlacementRequest
+	(*PlacementResponse)(nil), // 25: ostraca.node.v1.PlacementResponse
+	(*FoundRequest)(nil),      // 26: ostraca.node.v1.FoundRequest
+	(*FoundResponse)(nil),     // 27: ostraca.node.v1.FoundResponse
+	(*ReadmitRequest)(nil),    // 28: ostraca.node.v1.ReadmitRequest
+	(*ReadmitResponse)(nil),   // 29: ostraca.node.v1.ReadmitResponse
 }
 var file_node_proto_depIdxs = []int32{
-	0,  // 0: ostraca.v1.Read.level:type_name -> ostraca.v1.Read.Level
-	3,  // 1: ostraca.v1.Read.after:type_name -> ostraca.v1.Receipt
-	4,  // 2: ostraca.v1.Read.pin:type_name -> ostraca.v1.Pin
-	1,  // 3: ostraca.v1.SearchRequest.phase:type_name -> ostraca.v1.SearchRequest.Phase
-	6,  // 4: ostraca.v1.SearchRequest.query:type_name -> ostraca.v1.Query
-	5,  // 5: ostraca.v1.SearchRequest.read:type_name -> ostraca.v1.Read
-	8,  // 6: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
-	4,  // 7: ostraca.v1.SearchResponse.pin:type_name -> ostraca.v1.Pin
-	3,  // 8: ostraca.v1.Result.receipt:type_name -> ostraca.v1.Receipt
-	11, // 9: ostraca.v1.WriteResponse.results:type_name -> ostraca.v1.Result
-	5,  // 10: ostraca.v1.GetRequest.read:type_name -> ostraca.v1.Read
-	14, // 11: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
-	5,  // 12: ostraca.v1.ListRequest.read:type_name -> ostraca.v1.Read
-	14, // 13: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
-	19, // 14: ostraca.v1.ShardStatus.collections:type_name -> ostraca.v1.CollectionStatus
-	20, // 15: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
-	2,  // 16: ostraca.v1.FoundRequest.step:type_name -> ostraca.v1.FoundRequest.Step
-	7,  // 17: ostraca.v1.Node.Search:input_type -> ostraca.v1.SearchRequest
-	10, // 18: ostraca.v1.Node.Write:input_type -> ostraca.v1.WriteRequest
-	13, // 19: ostraca.v1.Node.Get:input_type -> ostraca.v1.GetRequest
-	16, // 20: ostraca.v1.Node.List:input_type -> ostraca.v1.ListRequest
-	18, // 21: ostraca.v1.Node.Status:input_type -> ostraca.v1.StatusRequest
-	22, // 22: ostraca.v1.Node.ReadIndex:input_type -> ostraca.v1.ReadIndexRequest
-	24, // 23: ostraca.v1.Node.Placement:input_type -> ostraca.v1.PlacementRequest
-	26, // 24: ostraca.v1.Node.Found:input_type -> ostraca.v1.FoundRequest
-	28, // 25: ostraca.v1.Node.Readmit:input_type -> ostraca.v1.ReadmitRequest
-	9,  // 26: ostraca.v1.Node.Search:output_type -> ostraca.v1.SearchResponse
-	12, // 27: ostraca.v1.Node.Write:output_type -> ostraca.v1.WriteResponse
-	15, // 28: ostraca.v1.Node.Get:output_type -> ostraca.v1.GetResponse
-	17, // 29: ostraca.v1.Node.List:output_type -> ostraca.v1.ListResponse
-	21, // 30: ostraca.v1.Node.Status:output_type -> ostraca.v1.StatusResponse
-	23, // 31: ostraca.v1.Node.ReadIndex:output_type -> ostraca.v1.ReadIndexResponse
-	25, // 32: ostraca.v1.Node.Placement:output_type -> ostraca.v1.PlacementResponse
-	27, // 33: ostraca.v1.Node.Found:output_type -> ostraca.v1.FoundResponse
-	29, // 34: ostraca.v1.Node.Readmit:output_type -> ostraca.v1.ReadmitResponse
+	0,  // 0: ostraca.node.v1.Read.level:type_name -> ostraca.node.v1.Read.Level
+	3,  // 1: ostraca.node.v1.Read.after:type_name -> ostraca.node.v1.Receipt
+	4,  // 2: ostraca.node.v1.Read.pin:type_name -> ostraca.node.v1.Pin
+	1,  // 3: ostraca.node.v1.SearchRequest.phase:type_name -> ostraca.node.v1.SearchRequest.Phase
+	6,  // 4: ostraca.node.v1.SearchRequest.query:type_name -> ostraca.node.v1.Query
+	5,  // 5: ostraca.node.v1.SearchRequest.read:type_name -> ostraca.node.v1.Read
+	8,  // 6: ostraca.node.v1.SearchResponse.hits:type_name -> ostraca.node.v1.Hit
+	4,  // 7: ostraca.node.v1.SearchResponse.pin:type_name -> ostraca.node.v1.Pin
+	3,  // 8: ostraca.node.v1.Result.receipt:type_name -> ostraca.node.v1.Receipt
+	11, // 9: ostraca.node.v1.WriteResponse.results:type_name -> ostraca.node.v1.Result
+	5,  // 10: ostraca.node.v1.GetRequest.read:type_name -> ostraca.node.v1.Read
+	14, // 11: ostraca.node.v1.GetResponse.documents:type_name -> ostraca.node.v1.Document
+	5,  // 12: ostraca.node.v1.ListRequest.read:type_name -> ostraca.node.v1.Read
+	14, // 13: ostraca.node.v1.ListResponse.documents:type_name -> ostraca.node.v1.Document
+	19, // 14: ostraca.node.v1.ShardStatus.collections:type_name -> ostraca.node.v1.CollectionStatus
+	20, // 15: ostraca.node.v1.StatusResponse.shards:type_name -> ostraca.node.v1.ShardStatus
+	2,  // 16: ostraca.node.v1.FoundRequest.step:type_name -> ostraca.node.v1.FoundRequest.Step
+	7,  // 17: ostraca.node.v1.Node.Search:input_type -> ostraca.node.v1.SearchRequest
+	10, // 18: ostraca.node.v1.Node.Write:input_type -> ostraca.node.v1.WriteRequest
+	13, // 19: ostraca.node.v1.Node.Get:input_type -> ostraca.node.v1.GetRequest
+	16, // 20: ostraca.node.v1.Node.List:input_type -> ostraca.node.v1.ListRequest
+	18, // 21: ostraca.node.v1.Node.Status:input_type -> ostraca.node.v1.StatusRequest
+	22, // 22: ostraca.node.v1.Node.ReadIndex:input_type -> ostraca.node.v1.ReadIndexRequest
+	24, // 23: ostraca.node.v1.Node.Placement:input_type -> ostraca.node.v1.PlacementRequest
+	26, // 24: ostraca.node.v1.Node.Found:input_type -> ostraca.node.v1.FoundRequest
+	28, // 25: ostraca.node.v1.Node.Readmit:input_type -> ostraca.node.v1.ReadmitRequest
+	9,  // 26: ostraca.node.v1.Node.Search:output_type -> ostraca.node.v1.SearchResponse
+	12, // 27: ostraca.node.v1.Node.Write:output_type -> ostraca.node.v1.WriteResponse
+	15, // 28: ostraca.node.v1.Node.Get:output_type -> ostraca.node.v1.GetResponse
+	17, // 29: ostraca.node.v1.Node.List:output_type -> ostraca.node.v1.ListResponse
+	21, // 30: ostraca.node.v1.Node.Status:output_type -> ostraca.node.v1.StatusResponse
+	23, // 31: ostraca.node.v1.Node.ReadIndex:output_type -> ostraca.node.v1.ReadIndexResponse
+	25, // 32: ostraca.node.v1.Node.Placement:output_type -> ostraca.node.v1.PlacementResponse
+	27, // 33: ostraca.node.v1.Node.Found:output_type -> ostraca.node.v1.FoundResponse
+	29, // 34: ostraca.node.v1.Node.Readmit:output_type -> ostraca.node.v1.ReadmitResponse
 	26, // [26:35] is the sub-list for method output_type
 	17, // [17:26] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name

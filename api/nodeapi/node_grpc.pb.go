@@ -7,7 +7,7 @@
 // - protoc             v3.21.12
 // source: node.proto
 
-package api
+package nodeapi
 
 import (
 	context "context"
@@ -22,15 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Node_Search_FullMethodName    = "/ostraca.v1.Node/Search"
-	Node_Write_FullMethodName     = "/ostraca.v1.Node/Write"
-	Node_Get_FullMethodName       = "/ostraca.v1.Node/Get"
-	Node_List_FullMethodName      = "/ostraca.v1.Node/List"
-	Node_Status_FullMethodName    = "/ostraca.v1.Node/Status"
-	Node_ReadIndex_FullMethodName = "/ostraca.v1.Node/ReadIndex"
-	Node_Placement_FullMethodName = "/ostraca.v1.Node/Placement"
-	Node_Found_FullMethodName     = "/ostraca.v1.Node/Found"
-	Node_Readmit_FullMethodName   = "/ostraca.v1.Node/Readmit"
+	Node_Search_FullMethodName    = "/ostraca.node.v1.Node/Search"
+	Node_Write_FullMethodName     = "/ostraca.node.v1.Node/Write"
+	Node_Get_FullMethodName       = "/ostraca.node.v1.Node/Get"
+	Node_List_FullMethodName      = "/ostraca.node.v1.Node/List"
+	Node_Status_FullMethodName    = "/ostraca.node.v1.Node/Status"
+	Node_ReadIndex_FullMethodName = "/ostraca.node.v1.Node/ReadIndex"
+	Node_Placement_FullMethodName = "/ostraca.node.v1.Node/Placement"
+	Node_Found_FullMethodName     = "/ostraca.node.v1.Node/Found"
+	Node_Readmit_FullMethodName   = "/ostraca.node.v1.Node/Readmit"
 )
 
 // NodeClient is the client API for Node service.
@@ -401,7 +401,7 @@ func _Node_Readmit_Handler(srv interface{}, ctx context.Context, dec func(interf
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var Node_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "ostraca.v1.Node",
+	ServiceName: "ostraca.node.v1.Node",
 	HandlerType: (*NodeServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
