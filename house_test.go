@@ -77,7 +77,7 @@ var only = []struct {
 var pure = []string{"bytes", "cmp", "context", "errors", "fmt", "math", "math/bits", "slices", "strings", "unicode", "unicode/utf8"}
 
 // nested lists the modules of their own below this one.
-var nested = []string{"retrieval/kernel/gen"}
+var nested = []string{"retrieval/kernel/gen", "testdata/peers"}
 
 // source is one parsed Go file of the module.
 type source struct {

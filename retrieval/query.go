@@ -45,8 +45,10 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("the query's maximum is %v: %w", q.Max, ErrInvalid)
 	case !slices.ContainsFunc(q.Weights, func(w uint16) bool { return w > 0 }):
 		return fmt.Errorf("every weight of the query is 0: %w", ErrInvalid)
-	case q.K < 1 || q.K > MaxK:
+	case q.K < 1:
 		return fmt.Errorf("k is %d, it must be 1 to %d: %w", q.K, MaxK, ErrInvalid)
+	case q.K > MaxK:
+		return fmt.Errorf("k is %d, it must be 1 to %d: %w", q.K, MaxK, ErrTooLarge)
 	case q.K*q.Len() > MaxAlignments:
 		return fmt.Errorf("k is %d with %d query tokens: at most %d alignments are kept, so k must be %d or less: %w",
 			q.K, q.Len(), MaxAlignments, MaxAlignments/q.Len(), ErrTooLarge)

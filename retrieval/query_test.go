@@ -66,7 +66,7 @@ func TestQueryValidate(t *testing.T) {
 		"weights 0":  {func(q *Query) { clear(q.Weights) }, ErrInvalid},
 		"k 0":        {func(q *Query) { q.K = 0 }, ErrInvalid},
 		"alignments": {func(q *Query) { *q = *query(MaxQueryTokens); q.K = MaxAlignments/MaxQueryTokens + 1 }, ErrTooLarge},
-		"k too many": {func(q *Query) { q.K = MaxK + 1 }, ErrInvalid},
+		"k too many": {func(q *Query) { q.K = MaxK + 1 }, ErrTooLarge},
 	} {
 		q := query(3)
 		c.change(q)

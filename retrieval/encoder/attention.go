@@ -32,20 +32,20 @@ type attention struct {
 // queriesAtOnce bounds the rows of scores that are alive together.
 const queriesAtOnce = 48
 
-// attend reads q, k and v of n rows from w.wide and writes what every head mixed to w.context.
-func (m *model) attend(w *workspace, first, n int) {
+// attend reads q, k and v of n rows from w.wide and writes what every head mixed to w.context. Only the first keys rows are attended to.
+func (m *model) attend(w *workspace, first, n, keys int) {
 	s := &m.attention
 	for h := range s.heads {
 		qkv := w.wide[first*3*s.hidden+h*s.width:]
 		q := w.attention.quantize(m.set, s, &w.query, qkv, n)
-		k := w.attention.quantize(m.set, s, &w.rows, qkv[s.hidden:], n)
-		w.packKeys(s.width, n)
-		v := w.attention.quantize(m.set, s, &w.rows, qkv[2*s.hidden:], n)
-		w.packValues(s.width, n)
+		k := w.attention.quantize(m.set, s, &w.rows, qkv[s.hidden:], keys)
+		w.packKeys(s.width, keys)
+		v := w.attention.quantize(m.set, s, &w.rows, qkv[2*s.hidden:], keys)
+		w.packValues(s.width, keys)
 		scale := float32(float64(q) * float64(k) / math.Sqrt(float64(s.width)) * math.Log2E)
 		for at := 0; at < n; at += queriesAtOnce {
 			rows := min(queriesAtOnce, n-at)
-			w.mix(m.set, s.width, at, rows, n, scale)
+			w.mix(m.set, s.width, at, rows, keys, scale)
 			m.set.Spread(w.context[(first+at)*s.hidden+h*s.width:], s.hidden, w.mixed, s.width, v/32767, s.width, rows)
 		}
 	}

@@ -1,7 +1,7 @@
-// Package encoder turns text into a matrix of token vectors: a WordPiece tokenizer and a BERT transformer from one weights
+// Package encoder turns text into a matrix of token vectors: a tokenizer and a transformer of BERT's shape from one weights
 // file, with windows over long texts. It is a function of the text and the weights alone: the same text gives the same
 // bytes in any batch, on any number of threads and in every kernel variant. The conventions are docs/encoder.md, the file
-// is docs/weights.md.
+// is docs/weights.md. [LoadDir] makes such a file of a local Hugging Face directory.
 package encoder
 
 import (
@@ -21,25 +21,27 @@ const QueryTokens = 32
 
 // Encoder is safe for concurrent use.
 type Encoder struct {
-	model     *model
-	tokenizer *Tokenizer
-	weights   []uint16 // of query tokens by id; nil where the file has none
-	hash      string
-	spaces    sync.Pool // of *workspace
+	model       *model
+	tokenizer   *Tokenizer
+	conventions Conventions
+	weights     []uint16 // of query tokens by id; nil where the file has none
+	hash        string
+	spaces      sync.Pool // of *workspace
 }
 
-// Options of one call. The zero value reads whole texts on every processor.
+// Options of one call. The zero value reads documents, whole or to the length that the model states, on every processor.
 type Options struct {
-	MaxTokens int // cut every text to this many tokens, with [CLS] and [SEP]; 0 reads it whole, in windows
-	Threads   int // 0: as many as the process may use
+	Query     bool // the texts are queries: the model's marker, length and expansion for these; else for documents, and its skiplist
+	MaxTokens int  // cut every text to this many tokens, with [CLS], marker and [SEP]; 0: the model's length, or whole, in windows
+	Threads   int  // 0: as many as the process may use
 }
 
 // Matrix is one encoded text.
 type Matrix struct {
-	Tokens  []Token   // without [CLS] and [SEP]
+	Tokens  []Token   // one a row; [CLS], [SEP], markers and expansion only where the conventions give them vectors, with empty spans
 	Vectors []float32 // len(Tokens) rows, unit length
 	Pooled  []float32 // the vector of [CLS], of the first window where there are several, unit length
-	Cut     int       // pieces that MaxTokens left out
+	Cut     int       // pieces that the length left out
 }
 
 // TextError says which text of a call was refused.
@@ -61,15 +63,14 @@ func Load(weights []byte, set *kernel.Set) (*Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Encoder{model: f.model(set), hash: hex.EncodeToString(f.hash[:])}
-	vocabulary := f.vocabulary()
+	e := &Encoder{model: f.model(set), hash: hex.EncodeToString(f.hash[:]), conventions: f.conventions}
 	if f.has("query.weight") {
 		e.weights = f.words("query.weight", f.Vocabulary)
 	}
 	if f.err != nil {
 		return nil, f.err
 	}
-	if e.tokenizer, err = NewWordPiece(vocabulary); err != nil {
+	if e.tokenizer, err = f.tokenizer(); err != nil {
 		return nil, err
 	}
 	e.spaces.New = func() any { return new(workspace) }
@@ -79,8 +80,11 @@ func Load(weights []byte, set *kernel.Set) (*Encoder, error) {
 // Config returns what the weights file says of itself.
 func (e *Encoder) Config() Config { return e.model.Config }
 
-// Width returns the dimensions of a token vector.
-func (e *Encoder) Width() int { return e.model.Hidden }
+// Width returns the dimensions of a token vector, after the projection where the model has one.
+func (e *Encoder) Width() int { return e.model.width() }
+
+// Conventions returns how the model wants its texts.
+func (e *Encoder) Conventions() Conventions { return e.conventions }
 
 // Hash names the encoder: the SHA-256 of its weights file, in hexadecimal.
 func (e *Encoder) Hash() string { return e.hash }
@@ -106,46 +110,21 @@ func (e *Encoder) QueryWeights(tokens []Token) []uint16 {
 // Encode returns one matrix a text. A text over a limit fails the call before anything is encoded, with a [TextError] that wraps
 // retrieval.ErrTooLarge; options out of range wrap retrieval.ErrInvalid, a cancelled call the context's error.
 func (e *Encoder) Encode(ctx context.Context, texts []string, o Options) ([]Matrix, error) {
-	if o.MaxTokens != 0 && (o.MaxTokens < MinTokens || o.MaxTokens > MaxTokens) {
-		return nil, fmt.Errorf("cut to %d tokens: it must be %d to %d, [CLS] and [SEP] counted: %w", o.MaxTokens, MinTokens, MaxTokens, retrieval.ErrInvalid)
+	if least := e.conventions.of(o.Query).specials() + 1; o.MaxTokens != 0 && (o.MaxTokens < least || o.MaxTokens > MaxTokens) {
+		return nil, fmt.Errorf("cut to %d tokens: it must be %d to %d, [CLS] and [SEP] counted: %w", o.MaxTokens, least, MaxTokens, retrieval.ErrInvalid)
 	}
 	out := make([]Matrix, len(texts))
 	var jobs []job
 	for i, text := range texts {
-		if err := e.read(&out[i], text, o.MaxTokens); err != nil {
+		r, err := e.read(&out[i], text, o)
+		if err != nil {
 			return nil, &TextError{i, err}
 		}
-		for _, w := range windows(len(out[i].Tokens), e.windowPieces()) {
-			jobs = append(jobs, job{&out[i], w})
+		for _, w := range windows(len(r.pieces), r.window) {
+			jobs = append(jobs, job{r, w})
 		}
 	}
 	return out, e.run(ctx, jobs, o.Threads)
-}
-
-func (e *Encoder) windowPieces() int { return min(windowTokens, e.model.Positions) - specials }
-
-// read tokenizes a text and makes room for its vectors.
-func (e *Encoder) read(m *Matrix, text string, cut int) error {
-	if len(text) > retrieval.MaxTextBytes {
-		return fmt.Errorf("%d bytes, the limit is %d: %w", len(text), retrieval.MaxTextBytes, retrieval.ErrTooLarge)
-	}
-	m.Tokens = e.tokenizer.Tokenize(text)
-	if most := cut - specials; cut > 0 && len(m.Tokens) > most {
-		m.Cut = len(m.Tokens) - most
-		m.Tokens = m.Tokens[:most:most]
-	}
-	if n := len(m.Tokens); n > MaxTokens-specials {
-		return fmt.Errorf("%d tokens, the limit is %d: split the text into passages, or cut it: %w", n+specials, MaxTokens, retrieval.ErrTooLarge)
-	}
-	m.Vectors = make([]float32, len(m.Tokens)*e.Width())
-	m.Pooled = make([]float32, e.Width())
-	return nil
-}
-
-// job is one window of one text.
-type job struct {
-	matrix *Matrix
-	window window
 }
 
 // batchRows bounds the rows that go through the model together: enough to use each weight often, few enough for the cache.
@@ -179,7 +158,7 @@ func batch(jobs []job) [][]job {
 	var out [][]job
 	start, rows := 0, 0
 	for i, j := range jobs {
-		n := j.window.end - j.window.start + specials
+		n := j.tokens()
 		if rows+n > batchRows && i > start {
 			out = append(out, jobs[start:i])
 			start, rows = i, 0
@@ -196,21 +175,11 @@ func batch(jobs []job) [][]job {
 func (e *Encoder) encode(w *workspace, jobs []job) {
 	sequences := make([]sequence, len(jobs))
 	for i, j := range jobs {
-		ids := make(sequence, 0, j.window.end-j.window.start+specials)
-		ids = append(ids, e.tokenizer.CLS())
-		for _, t := range j.matrix.Tokens[j.window.start:j.window.end] {
-			ids = append(ids, t.ID)
-		}
-		sequences[i] = append(ids, e.tokenizer.SEP())
+		sequences[i] = j.sequence()
 	}
-	e.model.forward(w, sequences)
-	H, at := e.Width(), 0
+	vectors, width := e.model.forward(w, sequences), e.Width()
 	for i, j := range jobs {
-		first := at + 1 - j.window.start // the row of piece 0, if it were here
-		copy(j.matrix.Vectors[j.window.ownStart*H:j.window.ownEnd*H], w.hidden[(first+j.window.ownStart)*H:])
-		if j.window.start == 0 {
-			copy(j.matrix.Pooled, w.hidden[at*H:][:H])
-		}
-		at += len(sequences[i])
+		j.keep(vectors, width)
+		vectors = vectors[len(sequences[i].ids)*width:]
 	}
 }

@@ -197,7 +197,7 @@ func TestLongText(t *testing.T) {
 	e := load(t, encodertest.Int8(), kernel.Best())
 	text := strings.Repeat("the of and, in to . a was ; he it ", 70) // a piece a word: a window may start anywhere
 	m := encode(t, e, Options{}, text)[0]
-	ws := windows(len(m.Tokens), e.windowPieces())
+	ws := windows(len(m.Tokens), e.windowTokens(false)-specials)
 	if len(ws) < 3 {
 		t.Fatalf("%d tokens are only %d windows", len(m.Tokens), len(ws))
 	}
@@ -321,6 +321,11 @@ func FuzzWeights(f *testing.F) {
 	whole := encodertest.Int8()
 	f.Add(whole[:3000])
 	f.Add(edited(whole, `"layers":2`, `"layers":1`)[:4096])
+	own, err := Convert(overlaid(f, "colbert", nil)) // of version 2
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(own[:len(own)-32])
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := Load(seal(data), kernel.Best()); err != nil && !errors.Is(err, retrieval.ErrCorrupt) {
 			t.Fatalf("%v", err)

@@ -7,13 +7,17 @@ import (
 	"ostraca/retrieval/kernel"
 )
 
-// sequence is one window of token ids, [CLS] first and [SEP] last.
-type sequence []int32
+// sequence is what the model reads at once: token ids, [CLS] first. Of these the first so many are attended to.
+type sequence struct {
+	ids      []int32
+	attended int
+}
 
 // workspace is the scratch of one thread. Rows of all sequences of a call lie end to end, nothing is padded.
 type workspace struct {
 	hidden  []float32 // rows x Hidden: the vectors between layers
 	wide    []float32 // rows x 3 Hidden, or a block's rows x Intermediate
+	out     []float32 // rows x width: the projected vectors
 	context []float32 // rows x Hidden: what attention read
 	codes   activations
 	attention
@@ -29,15 +33,15 @@ type activations struct {
 // rowsAtOnce bounds the rows whose wide intermediate results are alive together, so that they stay in the second-level cache.
 const rowsAtOnce = 96
 
-// forward runs the model over sequences laid end to end and leaves their last hidden vectors, unit length, in w.hidden.
-func (m *model) forward(w *workspace, sequences []sequence) {
+// forward runs the model over sequences laid end to end and returns their token vectors, unit length, in w's memory.
+func (m *model) forward(w *workspace, sequences []sequence) []float32 {
 	rows := 0
 	for _, s := range sequences {
-		rows += len(s)
+		rows += len(s.ids)
 	}
 	H := m.Hidden
 	w.hidden = grow(w.hidden, rows*H)
-	w.context = grow(w.context, rows*H)
+	w.context = grow(w.context, rows*max(H, m.embedding()))
 	w.wide = grow(w.wide, max(rows*3*H, min(rows, rowsAtOnce)*m.Intermediate))
 	m.embedAll(w, sequences)
 	for i := range m.layers {
@@ -45,29 +49,64 @@ func (m *model) forward(w *workspace, sequences []sequence) {
 		m.apply(w, &l.qkv, w.wide, w.hidden, rows)
 		at := 0
 		for _, s := range sequences {
-			m.attend(w, at, len(s))
-			at += len(s)
+			m.attend(w, at, len(s.ids), s.attended)
+			at += len(s.ids)
 		}
 		for at := 0; at < rows; at += rowsAtOnce {
 			m.finish(w, l, at, min(rowsAtOnce, rows-at))
 		}
 	}
-	for r := range rows {
-		m.set.Normalize(w.hidden[r*H:][:H])
+	out := w.hidden
+	if m.project != nil {
+		w.out = grow(w.out, rows*m.project.out)
+		m.apply(w, m.project, w.out, w.hidden, rows)
+		out = w.out
 	}
+	W := m.width()
+	for r := range rows {
+		m.unit(out[r*W:][:W])
+	}
+	return out
+}
+
+// vanishing is the length below which a projected vector has no direction: its squares could vanish, and it would become infinite.
+const vanishing = 1e-16
+
+// unit makes a vector unit length. One that vanishes is left at 0.
+func (m *model) unit(x []float32) {
+	if m.project != nil {
+		if lo, hi := m.set.Bounds(x, len(x), len(x), 1); max(-lo, hi) < vanishing {
+			clear(x)
+			return
+		}
+	}
+	m.set.Normalize(x)
 }
 
 func (m *model) embedAll(w *workspace, sequences []sequence) {
-	H, at := m.Hidden, 0
-	zero := grow(w.context, H)
-	clear(zero[:H])
+	E, at := m.embedding(), 0
+	into := w.hidden
+	if m.enter != nil {
+		into = w.context
+	}
+	zero := grow(w.wide, E)[:E]
+	clear(zero)
 	for _, s := range sequences {
-		for i, id := range s {
-			row := w.hidden[at*H:][:H]
-			m.embed(row, id, i)
-			m.set.AddNorm(row, zero[:H], m.norm.gain, m.norm.bias, m.Epsilon)
+		position := 0
+		for _, id := range s.ids {
+			row := into[at*E:][:E]
+			if id == m.pad {
+				m.embed(row, id, m.padPosition)
+			} else {
+				m.embed(row, id, m.position[position*E:][:E])
+				position++
+			}
+			m.set.AddNorm(row, zero, m.norm.gain, m.norm.bias, m.Epsilon)
 			at++
 		}
+	}
+	if m.enter != nil {
+		m.apply(w, m.enter, w.hidden, into, at)
 	}
 }
 

@@ -6,15 +6,37 @@ import (
 	"ostraca/retrieval/kernel"
 )
 
-// model is a BERT (Devlin et al. 2019): embeddings, then layers of self-attention and feed-forward with a norm after each.
+// model is a BERT (Devlin et al. 2019): embeddings, then layers of self-attention and feed-forward with a norm after each. RoBERTa
+// (Liu et al. 2019) differs in the position of padding, ELECTRA (Clark et al. 2020) in embeddings of another width, late-interaction
+// models (Khattab and Zaharia 2020) in a projection at the end.
 type model struct {
 	Config
-	set       *kernel.Set
-	word      table
-	position  []float32 // Positions x Hidden, the embedding of token type 0 added
-	norm      norm
-	layers    []layer
-	attention attentionShape
+	set         *kernel.Set
+	word        table
+	position    []float32 // Positions x embedding, the embedding of token type 0 added
+	pad         int32     // a token that has the position padPosition and counts for none, or -1
+	padPosition []float32
+	norm        norm
+	enter       *linear // from the width of embeddings to Hidden, or nil
+	layers      []layer
+	project     *linear // from Hidden to the width of vectors, or nil
+	attention   attentionShape
+}
+
+// embedding is the width of embeddings.
+func (c *Config) embedding() int {
+	if c.Embedding > 0 {
+		return c.Embedding
+	}
+	return c.Hidden
+}
+
+// width is that of token vectors.
+func (c *Config) width() int {
+	if c.Width > 0 {
+		return c.Width
+	}
+	return c.Hidden
 }
 
 type layer struct {
@@ -40,14 +62,22 @@ type linear struct {
 }
 
 func (f *file) model(set *kernel.Set) *model {
-	m := &model{Config: f.Config, set: set, attention: newAttentionShape(f.Hidden, f.Heads)}
+	m := &model{Config: f.Config, set: set, attention: newAttentionShape(f.Hidden, f.Heads), pad: -1}
+	E := f.embedding()
 	if f.has("word.scale") {
-		m.word = table{codes: f.bytesSigned("word", f.Vocabulary, f.Hidden), scales: f.floats("word.scale", f.Vocabulary)}
+		m.word = table{codes: f.bytesSigned("word", f.Vocabulary, E), scales: f.floats("word.scale", f.Vocabulary)}
 	} else {
-		m.word = table{floats: f.floats("word", f.Vocabulary, f.Hidden)}
+		m.word = table{floats: f.floats("word", f.Vocabulary, E)}
 	}
-	m.position = f.floats("position", f.Positions, f.Hidden)
-	m.norm = f.norm("embedding.norm")
+	m.position = f.floats("position", f.Positions, E)
+	if f.has("position.pad") {
+		m.pad, m.padPosition = f.Pad, f.floats("position.pad", E)
+	}
+	m.norm = norm{f.floats("embedding.norm.gain", E), f.floats("embedding.norm.bias", E)}
+	if f.Embedding > 0 {
+		l := f.linear(set, "embedding.project", E, f.Hidden)
+		m.enter = &l
+	}
 	for i := range f.Layers {
 		name := func(s string) string { return fmt.Sprintf("layer.%d.%s", i, s) }
 		m.layers = append(m.layers, layer{
@@ -61,6 +91,10 @@ func (f *file) model(set *kernel.Set) *model {
 		if f.err != nil {
 			return nil
 		}
+	}
+	if f.Width > 0 {
+		l := f.linear(set, "project", f.Hidden, f.Width)
+		m.project = &l
 	}
 	return m
 }
@@ -83,16 +117,16 @@ func (f *file) linear(set *kernel.Set, name string, in, out int) linear {
 }
 
 // embed sets row to the embedding of a token at a position, before the norm.
-func (m *model) embed(row []float32, id int32, position int) {
-	pos := m.position[position*m.Hidden:][:m.Hidden]
+func (m *model) embed(row []float32, id int32, position []float32) {
+	E := len(row)
 	if m.word.floats != nil {
-		for i, v := range m.word.floats[int(id)*m.Hidden:][:m.Hidden] {
-			row[i] = v + pos[i]
+		for i, v := range m.word.floats[int(id)*E:][:E] {
+			row[i] = v + position[i]
 		}
 		return
 	}
 	scale := m.word.scales[id]
-	for i, c := range m.word.codes[int(id)*m.Hidden:][:m.Hidden] {
-		row[i] = float32(float32(c)*scale) + pos[i]
+	for i, c := range m.word.codes[int(id)*E:][:E] {
+		row[i] = float32(float32(c)*scale) + position[i]
 	}
 }

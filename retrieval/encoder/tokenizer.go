@@ -20,10 +20,13 @@ type Token struct {
 	Span retrieval.Span // bytes of the source text, as given
 }
 
-// Tokenizer cuts text into WordPiece pieces, with the ids and offsets of Hugging Face's tokenizers 0.23.3 for an uncased
-// BERT (BertNormalizer, BertPreTokenizer, WordPiece). It is immutable and safe for concurrent use.
+// Tokenizer cuts text into pieces. One of [NewWordPiece] has the ids and offsets of Hugging Face's tokenizers 0.23.3 for an uncased
+// BERT (BertNormalizer, BertPreTokenizer, WordPiece); one of [NewTokenizer] does what a tokenizer.json says. It is immutable and
+// safe for concurrent use.
 type Tokenizer struct {
 	pieces   []string
+	pipeline *pipeline        // of a tokenizer.json; nil: what follows is used
+	ids      map[string]int32 // of pieces and added tokens, for a tokenizer.json
 	heads    map[string]int32 // pieces that start a word
 	tails    map[string]int32 // pieces that continue one, without the prefix
 	longest  int              // bytes of the longest head or tail
@@ -98,10 +101,14 @@ func (t *Tokenizer) CLS() int32 { return t.cls }
 // SEP returns the id of [SEP].
 func (t *Tokenizer) SEP() int32 { return t.sep }
 
-// Tokenize returns the pieces of a text of at most 4 GiB, without [CLS] and [SEP] around them. Their spans are not empty,
-// start and end in order and, in a text that is UTF-8, never inside a character. Pieces of one character (a Hangul
-// syllable) share its span. Bytes that are not UTF-8 are passed over.
+// Tokenize returns the pieces of a text of at most 4 GiB, without [CLS] and [SEP] around them. Their spans start and end in
+// order and, in a text that is UTF-8, never inside a character. Pieces of one character (a Hangul syllable, the bytes of an
+// emoji) share its span. Without a tokenizer.json no span is empty, and bytes that are not UTF-8 are passed over; with one each of
+// those bytes is U+FFFD, and a span is empty if the tokenizer trims it and the piece is nothing but spaces.
 func (t *Tokenizer) Tokenize(text string) []Token {
+	if t.pipeline != nil {
+		return t.pipeline.tokenize(text, t.pieces)
+	}
 	r := reader{Tokenizer: t, tokens: make([]Token, 0, len(text)/4+1)}
 	for at := 0; at < len(text); {
 		start, end, id := t.nextReserved(text, at)

@@ -16,7 +16,7 @@ import (
 // The weights file of docs/weights.md.
 const (
 	magic   = "OSTRACAW"
-	version = 1
+	version = 2 // of what is written; 1 is read too
 	align   = 64
 
 	maxHeaderBytes = 1 << 20
@@ -39,6 +39,18 @@ type Config struct {
 	Vocabulary   int     `json:"vocabulary"`
 	Epsilon      float32 `json:"epsilon"`
 	WeightsFrom  string  `json:"weights_from"` // the text that the query weights were counted on
+
+	// Version 2, each 0 where it is not needed.
+	Embedding int   `json:"embedding,omitempty"` // width of embeddings, where it is not Hidden
+	Width     int   `json:"width,omitempty"`     // of token vectors after the projection
+	Pad       int32 `json:"pad,omitempty"`       // token at the position of its own, where there is such a tensor
+}
+
+// header is what a file says of itself, in JSON.
+type header struct {
+	Config
+	Conventions *Conventions `json:"conventions,omitempty"`
+	Tensors     []tensor     `json:"tensors"`
 }
 
 type tensor struct {
@@ -54,10 +66,12 @@ var elementBytes = map[string]int{"i8": 1, "u16": 2, "f32": 4, "text": 1}
 // file is a checked weights file: every tensor lies inside data.
 type file struct {
 	Config
-	data    []byte
-	tensors map[string]tensor
-	hash    [sha256.Size]byte
-	err     error // the first tensor that was missing or of another shape
+	conventions Conventions
+	version     uint32
+	data        []byte
+	tensors     map[string]tensor
+	hash        [sha256.Size]byte
+	err         error // the first tensor that was missing or of another shape
 }
 
 func corrupt(format string, a ...any) error {
@@ -73,11 +87,12 @@ func parse(data []byte) (*file, error) {
 	if string(data[:len(magic)]) != magic {
 		return nil, corrupt("it does not begin with %q", magic)
 	}
-	if v := binary.LittleEndian.Uint32(data[len(magic):]); v != version {
-		return nil, corrupt("it is of version %d, this program reads version %d", v, version)
+	v := binary.LittleEndian.Uint32(data[len(magic):])
+	if v < 1 || v > version {
+		return nil, corrupt("it is of version %d, this program reads 1 to %d", v, version)
 	}
 	body := data[:len(data)-sha256.Size]
-	f := &file{data: body, tensors: map[string]tensor{}, hash: sha256.Sum256(body)}
+	f := &file{version: v, data: body, tensors: map[string]tensor{}, hash: sha256.Sum256(body), conventions: Conventions{Source: ours}}
 	if !bytes.Equal(f.hash[:], data[len(body):]) {
 		return nil, corrupt("the checksum does not match: the file is truncated or damaged, fetch it again")
 	}
@@ -85,20 +100,29 @@ func parse(data []byte) (*file, error) {
 	if size > maxHeaderBytes || fixed+size > len(body) {
 		return nil, corrupt("a header of %d bytes", size)
 	}
-	var header struct {
-		Config
-		Tensors []tensor `json:"tensors"`
-	}
-	if err := json.Unmarshal(body[fixed:fixed+size], &header); err != nil {
+	var h header
+	if err := json.Unmarshal(body[fixed:fixed+size], &h); err != nil {
 		return nil, corrupt("header: %v", err)
 	}
-	f.Config = header.Config
-	for _, t := range header.Tensors {
+	f.Config = h.Config
+	if h.Conventions != nil {
+		f.conventions = *h.Conventions
+	}
+	if v == 1 { // these fields did not exist
+		f.Embedding, f.Width, f.Pad, f.conventions = 0, 0, 0, Conventions{Source: ours}
+	}
+	for _, t := range h.Tensors {
 		if err := f.add(t, fixed+size); err != nil {
 			return nil, err
 		}
 	}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if err := f.conventions.check(f.Positions, f.Vocabulary); err != nil {
+		return nil, corrupt("%v", err)
+	}
+	return f, nil
 }
 
 func (f *file) add(t tensor, start int) error {
@@ -136,6 +160,11 @@ func (c *Config) check() error {
 	}
 	if c.Hidden%c.Heads != 0 || c.Hidden/c.Heads%kernel.Lanes != 0 || c.Intermediate%kernel.Lanes != 0 {
 		return corrupt("%d wide in %d heads, %d inside: a head and the inside must be multiples of %d", c.Hidden, c.Heads, c.Intermediate, kernel.Lanes)
+	}
+	for _, n := range []int{c.Embedding, c.Width} {
+		if n < 0 || n > maxHidden || n%kernel.Lanes != 0 {
+			return corrupt("embeddings or vectors %d wide: it must be a multiple of %d up to %d", n, kernel.Lanes, maxHidden)
+		}
 	}
 	if c.Positions <= specials || !(c.Epsilon > 0) || c.Epsilon > 1 {
 		return corrupt("%d positions, epsilon %g", c.Positions, c.Epsilon)
@@ -193,12 +222,30 @@ func (f *file) words(name string, shape ...int) []uint16 {
 	return out
 }
 
-// vocabulary reads the pieces in the order of their ids.
-func (f *file) vocabulary() []string {
-	t := f.tensors["vocabulary"]
-	pieces := strings.Split(strings.TrimSuffix(string(f.bytes("vocabulary", "text", t.Bytes)), "\n"), "\n")
-	if f.err == nil && len(pieces) != f.Vocabulary {
-		f.err = corrupt("%d pieces in the vocabulary, not %d", len(pieces), f.Vocabulary)
+// tokenizer reads the tensor of a tokenizer.json, which version 2 brought, or the vocabulary of an uncased BERT.
+func (f *file) tokenizer() (*Tokenizer, error) {
+	name := "vocabulary"
+	if f.has("tokenizer") && f.version > 1 {
+		name = "tokenizer"
 	}
-	return pieces
+	t := f.tensors[name]
+	text := f.bytes(name, "text", t.Bytes)
+	if f.err != nil {
+		return nil, f.err
+	}
+	if name == "tokenizer" {
+		tokenizer, err := NewTokenizer(text)
+		if err == nil && len(tokenizer.pieces) > f.Vocabulary {
+			err = fmt.Errorf("%d pieces, the model has %d", len(tokenizer.pieces), f.Vocabulary)
+		}
+		if err != nil {
+			return nil, corrupt("%v", err)
+		}
+		return tokenizer, nil
+	}
+	pieces := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(pieces) != f.Vocabulary {
+		return nil, corrupt("%d pieces in the vocabulary, not %d", len(pieces), f.Vocabulary)
+	}
+	return NewWordPiece(pieces)
 }

@@ -26,7 +26,7 @@ func windows(n, size int) []window {
 	if n <= size {
 		return []window{{end: n, ownEnd: n}}
 	}
-	stride := strideTokens * size / (windowTokens - specials)
+	stride := max(strideTokens*size/(windowTokens-specials), 1)
 	var out []window
 	for start := 0; ; start += stride {
 		w := window{start: start, end: min(start+size, n)}

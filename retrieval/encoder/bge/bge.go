@@ -15,3 +15,10 @@ var weights string
 // positions, biases and norms float32, query weights 16 bits. The bytes lie in the binary's read-only pages, at no particular
 // alignment: writing to them ends the program.
 func Weights() []byte { return unsafe.Slice(unsafe.StringData(weights), len(weights)) }
+
+//go:embed bge-small-en-v1.5.projection
+var projection string
+
+// Projection returns the projection of these vectors to fewer dimensions (docs/projection.md, encoder.ParseProjection): all 384 principal
+// directions, best first, to be cut to the width that is wanted. It was fitted on other text than we evaluate on (NOTICE) by TestProjectionIsMade.
+func Projection() []byte { return []byte(projection) }
