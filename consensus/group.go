@@ -31,9 +31,9 @@ var (
 // Timing is how patient a group is. Zero values are replaced by the defaults, with which there is a new leader 0.8 s after the old one
 // died, in the middle: voters refuse to vote while they believe in a leader, so a majority of them has to miss it first.
 type Timing struct {
-	Heartbeat time.Duration // a follower that hears nothing for 1 to 2 of it tries to be elected; 350 ms
-	Election  time.Duration // a candidate that is not elected within 1 to 2 of it tries again; 350 ms
-	Lease     time.Duration // a leader that hears no quorum for as long steps down; at most Heartbeat; 280 ms
+	Heartbeat time.Duration // a follower that hears nothing for 1 to 2 of it tries to be elected; 300 ms
+	Election  time.Duration // a candidate that is not elected within 1 to 2 of it tries again; 300 ms
+	Lease     time.Duration // a leader that hears no quorum for as long steps down; at most Heartbeat; 240 ms
 	Commit    time.Duration // followers learn what is committed 1 to 2 of it after the last entry; 50 ms
 	RPC       time.Duration // a request to another node fails after it; 5 s
 }
@@ -73,8 +73,8 @@ func (o *GroupOptions) defaults() error {
 		value *time.Duration
 		or    time.Duration
 	}{
-		{&o.Timing.Heartbeat, 350 * time.Millisecond}, {&o.Timing.Election, 350 * time.Millisecond},
-		{&o.Timing.Lease, 280 * time.Millisecond}, {&o.Timing.Commit, 50 * time.Millisecond}, {&o.Timing.RPC, 5 * time.Second},
+		{&o.Timing.Heartbeat, 300 * time.Millisecond}, {&o.Timing.Election, 300 * time.Millisecond},
+		{&o.Timing.Lease, 240 * time.Millisecond}, {&o.Timing.Commit, 50 * time.Millisecond}, {&o.Timing.RPC, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.or

@@ -294,9 +294,12 @@ func (m *Members) heard(n *memberlist.Node, alive bool) {
 	if err != nil {
 		return
 	}
+	id := n.Name[:dot]
+	if id == m.o.Node && boot > m.o.Boot && alive {
+		m.o.Logger.Error("another process has this node's id, and the others will speak to it alone: end one of the two", "node", id, "other", n.Address())
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id := n.Name[:dot]
 	k := m.nodes[id]
 	switch {
 	case k == nil:

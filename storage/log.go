@@ -30,6 +30,30 @@ const (
 // logFill is how full pages become: indices only grow, so nothing is ever put between.
 const logFill = 0.95
 
+// A leaf page of bbolt is not split below five keys (node.go, minKeysPerPage), so it holds up to four entries however large they are, and is written
+// anew with each that is appended: three to four times the bytes. Four empty keys behind a large entry make the leaf split there, and the next
+// one meets a leaf of empty keys alone.
+const (
+	spacers     = 4
+	spacedBytes = 4 << 10 // of an entry's data, from which on it has spacers
+)
+
+// spacerKey is the key of a spacer behind an entry.
+func spacerKey(index uint64, i int) []byte { return append(indexKey(index), byte(1+i)) }
+
+// space calls f for the key of each spacer that an entry of so many bytes has.
+func space(index uint64, bytes int, f func(key []byte) error) error {
+	if bytes < spacedBytes {
+		return nil
+	}
+	for i := range spacers {
+		if err := f(spacerKey(index, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Entry is one entry of a log.
 type Entry struct {
 	Index uint64
@@ -168,6 +192,9 @@ func (l *Log) Append(entries []Entry) error {
 		for _, e := range entries {
 			key := indexKey(e.Index)
 			if err := b.Put(key, seal(key, e.Data)); err != nil {
+				return err
+			}
+			if err := space(e.Index, len(e.Data), func(key []byte) error { return b.Put(key, nil) }); err != nil {
 				return err
 			}
 		}

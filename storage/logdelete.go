@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -57,8 +58,12 @@ func (l *Log) deleteSlice(b bounds, min, max uint64, forward bool) error {
 			if len(sealed) < 4 {
 				return corrupt(l.file.path, "entry %d is missing", index)
 			}
-			size += int64(len(sealed) - 4)
+			held := len(sealed) - 4
+			size += int64(held)
 			if err := c.Delete(key); err != nil {
+				return err
+			}
+			if err := space(index, held, c.Delete); err != nil {
 				return err
 			}
 			switch {
@@ -97,8 +102,15 @@ func (l *Log) verify(r io.ReaderAt, size int64) (*image, error) {
 	if err := l.verifyValues(m, top[valuesBucket]); err != nil {
 		return nil, err
 	}
-	want := l.bounds.first
+	want, due := l.bounds.first, 0 // the next entry; spacers that the one before still has
 	err = m.bucket(top[entriesBucket], func(key, sealed []byte, isBucket bool) error {
+		if due > 0 {
+			if !bytes.Equal(key, spacerKey(want-1, spacers-due)) || len(sealed) != 0 || isBucket {
+				return brokenf("key %x where a spacer of entry %d should be", key, want-1)
+			}
+			due--
+			return nil
+		}
 		data, ok := unseal(key, sealed)
 		if isBucket || len(key) != 8 || !ok {
 			return brokenf("entry %x has a wrong checksum", key)
@@ -108,8 +120,14 @@ func (l *Log) verify(r io.ReaderAt, size int64) (*image, error) {
 		}
 		want++
 		l.bytes += int64(len(data))
+		if len(data) >= spacedBytes {
+			due = spacers
+		}
 		return nil
 	})
+	if err == nil && due > 0 {
+		err = brokenf("ends before the spacers of entry %d", want-1)
+	}
 	if err == nil && l.bounds.last > 0 && want != l.bounds.last+1 {
 		err = brokenf("ends before entry %d, but had %d", want, l.bounds.last)
 	}
