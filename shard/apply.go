@@ -141,7 +141,7 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	case c.Change == Alter && held == nil:
 		return Outcome{Code: NotFound, Reason: fmt.Sprintf("collection %q is not there", name)}, nil
 	case c.Change == Alter && !follows(held.Configuration, c.Configuration):
-		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder is another epoch"}, nil
+		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder or projection is another epoch"}, nil
 	case c.Change == Create && len(b.collections) >= MaxCollections:
 		return Outcome{Code: Exhausted, Reason: fmt.Sprintf("%d collections are held, the limit", MaxCollections)}, nil
 	}
@@ -162,9 +162,10 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	return Outcome{}, b.tx.Put(bucketCollections, []byte(name), appendConfiguration(nil, c.Configuration))
 }
 
-// follows tells whether a collection that is a can become b while it holds codes: those of another encoder are of another epoch.
+// follows tells whether a collection that is a can become b while it holds codes: those of another encoder or projection are of another epoch.
 func follows(a, b Configuration) bool {
-	return a.Key == b.Key && a.Codec == b.Codec && a.Width == b.Width && (a.Encoder == b.Encoder && a.Epoch <= b.Epoch || a.Epoch < b.Epoch)
+	same := a.Encoder == b.Encoder && a.Projection == b.Projection
+	return a.Key == b.Key && a.Codec == b.Codec && a.Width == b.Width && (same && a.Epoch <= b.Epoch || a.Epoch < b.Epoch)
 }
 
 func (b *batch) drop(name string, held *collection) (Outcome, error) {

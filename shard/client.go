@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"google.golang.org/grpc"
 
@@ -28,8 +29,11 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 			return nil, err
 		}
 	}
+	if err := CheckFilter(r.Filter); err != nil {
+		return nil, err
+	}
 	m, err := c.node.Search(ctx, &nodeapi.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: nodeapi.SearchRequest_Phase(r.Phase),
-		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), Hold: r.Hold})
+		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), Hold: r.Hold, Filter: r.Filter})
 	if err != nil {
 		return nil, fromWire(err)
 	}
@@ -93,12 +97,16 @@ func (c *Client) Get(ctx context.Context, r *GetRequest) (*GetAnswer, error) {
 
 // List is [Memory.List] of the replica.
 func (c *Client) List(ctx context.Context, r *ListRequest) (*ListAnswer, error) {
-	m, err := c.node.List(ctx, &nodeapi.ListRequest{Shard: c.shard, Collection: r.Collection, After: r.After, Limit: uint32(max(r.Limit, 0)), Codes: r.Codes, Read: toRead(r.Read)})
+	if err := CheckFilter(r.Filter); err != nil {
+		return nil, err
+	}
+	m, err := c.node.List(ctx, &nodeapi.ListRequest{Shard: c.shard, Collection: r.Collection, After: r.After, Limit: uint32(min(max(r.Limit, 0), math.MaxInt32)), Codes: r.Codes,
+		Filter: r.Filter, Count: r.Count, Read: toRead(r.Read)})
 	if err != nil {
 		return nil, fromWire(err)
 	}
 	documents, err := fromFound(m.GetDocuments())
-	return &ListAnswer{documents, m.GetMore(), []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Leader: m.GetLeader()}}}, err
+	return &ListAnswer{documents, m.GetMore(), m.GetNext(), m.GetCount(), []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Leader: m.GetLeader()}}}, err
 }
 
 // Status is [Memory.Status] of the replica.

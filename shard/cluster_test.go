@@ -1,6 +1,7 @@
 package shard_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,50 @@ func TestOrder(t *testing.T) {
 			if err != nil || a.Documents[0].Text[0] != 'a'+23 {
 				t.Fatalf("%v: the last put is not what is held", err)
 			}
+		}
+	})
+}
+
+// TestListManyPages: a router counts to the end where filtering is too much work for one page of a shard, and lists what passes all the same.
+func TestListManyPages(t *testing.T) {
+	bubble(t, shardtest.Options{Nodes: 1, Shards: 2, Replicas: 1, Seed: 3}, func(t *testing.T, c *shardtest.Cluster) {
+		create(t, c, "papers")
+		const n, rare = 800, 100
+		w := &shard.WriteRequest{}
+		for i := range n {
+			fields := fmt.Appendf(nil, `{"a":%q,"n":%d}`, strings.Repeat("x", 60_000), i)
+			w.Operations = append(w.Operations, shardtest.Put("papers", shard.Document{ID: fmt.Sprintf("d%04d", i), Fields: fields}, shard.Condition{}))
+		}
+		results, err := c.Router().Write(t.Context(), w)
+		if err != nil || results[n-1].Failure() != nil {
+			t.Fatal(err, results[n-1].Failure())
+		}
+		filter := fmt.Sprintf("fields.n %% %d == 0", rare)
+		for s := range uint32(2) {
+			a, err := c.Node(0).Replica(s).List(t.Context(), &shard.ListRequest{Collection: "papers", Count: true, Filter: "size(fields) == 2"})
+			if err != nil || !a.More || a.Count < 200 || a.Next == "" {
+				t.Fatalf("a page of shard %d: %v, %+v", s, err, a)
+			}
+		}
+		for want, filter := range map[int]string{n: "size(fields) == 2", n / rare: filter} {
+			a, err := c.Router().List(t.Context(), &shard.ListRequest{Collection: "papers", Count: true, Filter: filter})
+			if err != nil || a.Count != uint64(want) || a.More || a.Next != "" || len(a.States) != 2 {
+				t.Errorf("%s: %v, %+v", filter, err, a)
+			}
+		}
+		var got []string
+		for after, more := "", true; more; {
+			a, err := c.Router().List(t.Context(), &shard.ListRequest{Collection: "papers", Limit: 3, Filter: filter, After: after})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range a.Documents {
+				got = append(got, d.ID)
+			}
+			after, more = a.Next, a.More
+		}
+		if fmt.Sprint(got) != "[d0000 d0100 d0200 d0300 d0400 d0500 d0600 d0700]" {
+			t.Errorf("%q", got)
 		}
 	})
 }

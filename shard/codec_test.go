@@ -70,6 +70,10 @@ var (
 		c := Configuration{Codec: retrieval.Int8, Width: rapid.IntRange(1, retrieval.MaxWidth).Draw(t, "width"), Epoch: someEpoch.Draw(t, "epoch")}
 		copy(c.Key[:], rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "key"))
 		c.Encoder = rapid.StringMatching(`[0-9a-f]{0,64}`).Draw(t, "encoder")
+		if rapid.Bool().Draw(t, "projected") {
+			c.Width = rapid.IntRange(1, 5).Draw(t, "width")
+			c = projected(c, rapid.IntRange(6, 9).Draw(t, "from"), rapid.Uint64().Draw(t, "projection"))
+		}
 		return c
 	})
 

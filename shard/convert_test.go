@@ -149,7 +149,7 @@ var sentinels = map[error]error{
 	context.DeadlineExceeded: nil, context.Canceled: nil,
 	storage.ErrFull: ErrExhausted, storage.ErrCorrupt: retrieval.ErrCorrupt, storage.ErrClosed: ErrUnavailable, errHalted: ErrUnavailable,
 	consensus.ErrNotLeader: ErrNotLeader, consensus.ErrUnknownOutcome: ErrUnknown, consensus.ErrNoQuorum: ErrUnavailable, consensus.ErrClosed: ErrUnavailable,
-	errors.New("some error"): errUnspecified,
+	errors.New("some error"): errUnspecified, errUnspecified: nil,
 }
 
 func TestErrorsTravel(t *testing.T) {
@@ -180,18 +180,23 @@ func TestErrorsTravel(t *testing.T) {
 	if toWire(nil) != nil || fromWire(nil) != nil || codeOf(nil) != codes.OK || failure(codes.OK, "x") != nil {
 		t.Error("nothing is an error")
 	}
-	for _, w := range wire {
+	for _, w := range kinds {
 		if _, known := sentinels[w.err]; !known {
 			t.Errorf("the table has %v, which this test does not know", w.err)
 		}
 	}
 }
 
-// TestWireTable: of every code the table knows one meaning first, and no error has two codes but the one that says so.
+// TestWireTable: of every code the table knows one meaning first, and no error has two codes but the one that says so. A reason has one public
+// code, of gRPC.
 func TestWireTable(t *testing.T) {
-	meaning, code := map[codes.Code]error{}, map[error]codes.Code{}
-	for _, w := range wire {
-		if w.code == codes.OK || w.code == codes.Internal || w.code == codes.Unknown || w.code == codes.Unimplemented {
+	meaning, code, public := map[codes.Code]error{}, map[error]codes.Code{}, map[string]codes.Code{}
+	for _, w := range kinds {
+		if c, ok := public[w.reason]; ok && c != w.public || w.public == codes.OK || w.public > codes.Unauthenticated || w.reason == "" {
+			t.Errorf("%v is %q with code %v, and with %v", w.err, w.reason, w.public, c)
+		}
+		public[w.reason] = w.public
+		if w.code == codes.OK || w.code == codes.Internal && w.err != errUnspecified || w.code == codes.Unknown || w.code == codes.Unimplemented {
 			t.Errorf("%v has code %v, which says nothing", w.err, w.code)
 		}
 		if m, ok := meaning[w.code]; !ok {

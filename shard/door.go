@@ -80,3 +80,14 @@ func checkIDs(ids []string) error {
 	}
 	return nil
 }
+
+// within reports why a number cannot be asked for, or nil: 1 to most can.
+func within(what string, n, most int) error {
+	switch {
+	case n < 1:
+		return fmt.Errorf("%s is %d, it must be 1 to %d: %w", what, n, most, retrieval.ErrInvalid)
+	case n > most:
+		return fmt.Errorf("%s is %d, it must be 1 to %d: %w", what, n, most, retrieval.ErrTooLarge)
+	}
+	return nil
+}

@@ -102,6 +102,8 @@ func (o *Operation) size() int {
 		for _, id := range body.Parents {
 			n += len(id) + 2
 		}
+	case *Configure:
+		n += body.Configuration.Projection.Len()
 	}
 	return n
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,51 +32,63 @@ var (
 	errUnspecified = errors.New("failure of an unknown kind") // from a node of another release
 )
 
-// wire maps errors to gRPC codes, and back: here and nowhere else. Of several that match the first counts.
-var wire = []struct {
-	err  error
-	code codes.Code
-}{
-	{ErrUnknown, codes.Aborted},
-	{ErrMoved, codes.DataLoss + 1}, // codes of our own from 17 on: nodes of one release speak to each other
-	{ErrWrongShard, codes.DataLoss + 3},
-	{ErrGeneration, codes.DataLoss + 4},
-	{ErrNotLeader, codes.DataLoss + 5},
-	{ErrRetry, codes.DataLoss + 6},
-	{ErrPartial, codes.DataLoss + 8},
-	{ErrUnavailable, codes.DataLoss + 7}, // a node's word that nothing was done; gRPC's own is of the way there, see writeFailure
-	{ErrExpired, codes.OutOfRange},
-	{ErrExists, codes.AlreadyExists},
-	{ErrChanged, codes.FailedPrecondition},
-	{ErrExhausted, codes.ResourceExhausted},
-	{storage.ErrFull, codes.ResourceExhausted},
-	{retrieval.ErrTooLarge, codes.DataLoss + 2},
-	{retrieval.ErrInvalid, codes.InvalidArgument},
-	{retrieval.ErrNotFound, codes.NotFound},
-	{retrieval.ErrCorrupt, codes.DataLoss},
-	{storage.ErrCorrupt, codes.DataLoss},
-	{context.DeadlineExceeded, codes.DeadlineExceeded},
-	{context.Canceled, codes.Canceled},
-	{consensus.ErrNotLeader, codes.DataLoss + 5},
-	{consensus.ErrUnknownOutcome, codes.Aborted},
-	{ErrUnavailable, codes.Unavailable},
-	{consensus.ErrNoQuorum, codes.Unavailable},
-	{consensus.ErrClosed, codes.Unavailable},
-	{storage.ErrClosed, codes.Unavailable},
-	{errHalted, codes.Unavailable},
+// kinds maps errors to gRPC codes and reasons, and back: here and nowhere else. Of several that match the first counts. Codes between nodes
+// go on from 17 with our own, for nodes of one release speak to each other; public codes are gRPC's, and a reason keeps its meaning for
+// ever. No write that may have been done has a public code that clients take for "try again".
+var kinds = []kind{
+	{ErrUnknown, codes.Aborted, codes.Unknown, "OUTCOME_UNKNOWN"},
+	{ErrMoved, codes.DataLoss + 1, codes.Aborted, "STATE_MOVED"},
+	{ErrWrongShard, codes.DataLoss + 3, codes.Unavailable, "WRONG_SHARD"},
+	{ErrGeneration, codes.DataLoss + 4, codes.FailedPrecondition, "GENERATION_CHANGED"},
+	{ErrNotLeader, codes.DataLoss + 5, codes.Unavailable, "NOT_LEADER"},
+	{ErrRetry, codes.DataLoss + 6, codes.Aborted, "EPOCH_CHANGED"},
+	{ErrPartial, codes.DataLoss + 8, codes.Unavailable, "SHARDS_MISSING"},
+	{ErrUnavailable, codes.DataLoss + 7, codes.Unavailable, "UNAVAILABLE"}, // a node's word that nothing was done; gRPC's own is of the way there, see broken
+	{ErrExpired, codes.OutOfRange, codes.FailedPrecondition, "OPERATION_EXPIRED"},
+	{ErrExists, codes.AlreadyExists, codes.AlreadyExists, "ALREADY_EXISTS"},
+	{ErrChanged, codes.FailedPrecondition, codes.Aborted, "VERSION_DIFFERS"},
+	{ErrExhausted, codes.ResourceExhausted, codes.ResourceExhausted, "EXHAUSTED"},
+	{storage.ErrFull, codes.ResourceExhausted, codes.ResourceExhausted, "EXHAUSTED"},
+	{retrieval.ErrTooLarge, codes.DataLoss + 2, codes.InvalidArgument, "OVER_LIMIT"},
+	{retrieval.ErrInvalid, codes.InvalidArgument, codes.InvalidArgument, "INVALID"},
+	{retrieval.ErrNotFound, codes.NotFound, codes.NotFound, "NOT_FOUND"},
+	{retrieval.ErrCorrupt, codes.DataLoss, codes.DataLoss, "CORRUPT"},
+	{storage.ErrCorrupt, codes.DataLoss, codes.DataLoss, "CORRUPT"},
+	{context.DeadlineExceeded, codes.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},
+	{context.Canceled, codes.Canceled, codes.Canceled, "CANCELLED"},
+	{consensus.ErrNotLeader, codes.DataLoss + 5, codes.Unavailable, "NOT_LEADER"},
+	{consensus.ErrUnknownOutcome, codes.Aborted, codes.Unknown, "OUTCOME_UNKNOWN"},
+	{ErrUnavailable, codes.Unavailable, codes.Unavailable, "UNAVAILABLE"},
+	{consensus.ErrNoQuorum, codes.Unavailable, codes.Unavailable, "UNAVAILABLE"},
+	{consensus.ErrClosed, codes.Unavailable, codes.Unavailable, "UNAVAILABLE"},
+	{storage.ErrClosed, codes.Unavailable, codes.Unavailable, "UNAVAILABLE"},
+	{errHalted, codes.Unavailable, codes.Unavailable, "UNAVAILABLE"},
+	{errUnspecified, codes.Internal, codes.Internal, "INTERNAL"}, // and whatever is not here
 }
 
-// codeOf returns the code of an error, OK of nil.
+// kind is one kind of error: its code between nodes, and what the public sees.
+type kind struct {
+	err          error
+	code, public codes.Code
+	reason       string
+}
+
+// kindOf returns the kind of an error, the last if it is of none.
+func kindOf(err error) kind {
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			return k
+		}
+	}
+	return kinds[len(kinds)-1]
+}
+
+// codeOf returns the code of an error between nodes, OK of nil.
 func codeOf(err error) codes.Code {
 	if err == nil {
 		return codes.OK
 	}
-	for _, w := range wire {
-		if errors.Is(err, w.err) {
-			return w.code
-		}
-	}
-	return codes.Internal
+	return kindOf(err).code
 }
 
 // toWire makes an error that gRPC carries.
@@ -100,11 +113,15 @@ func fromWire(err error) error {
 
 // writeFailure is fromWire for a write: where the way there or back broke, it may have been done.
 func writeFailure(err error) error {
-	switch status.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal:
+	if broken(status.Code(err)) {
 		return fmt.Errorf("write: %w: %w", ErrUnknown, fromWire(err))
 	}
 	return fromWire(err)
+}
+
+// broken tells whether gRPC gives a code by itself when a call broke on its way: the far end may have done all or nothing.
+func broken(code codes.Code) bool {
+	return slices.Contains([]codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal}, code)
 }
 
 // failure is the error of a code and its text.
@@ -112,9 +129,9 @@ func failure(code codes.Code, text string) error {
 	if code == codes.OK {
 		return nil
 	}
-	for _, w := range wire {
-		if w.code == code {
-			return remote{text, w.err}
+	for _, k := range kinds {
+		if k.code == code {
+			return remote{text, k.err}
 		}
 	}
 	return remote{text, errUnspecified}

@@ -46,6 +46,7 @@ func whole[T any](r *Router, operation string, parts []part[T], states func(T) [
 		}
 	}
 	if len(missing) > 0 {
+		r.counts.partial.Add(1)
 		return fmt.Errorf("%s: %w", operation, &PartialError{Missing: missing})
 	}
 	return nil
@@ -96,12 +97,20 @@ func attempt(ctx context.Context) time.Duration {
 // time is over.
 func hedged[T any](ctx context.Context, r *Router, m *Map, shard uint32, read Read, call func(context.Context, Peer) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()                   // whoever is still at it may stop
-	answers := make(chan part[T], 2) // no more than two are asked at a time
-	flying := 0
-	next := func(nodes []string, at int) {
-		node := nodes[at%len(nodes)]
-		flying++
+	defer cancel() // whoever is still at it may stop
+	type said struct {
+		part[T]
+		node string
+	}
+	answers := make(chan said, 2) // no more than two are asked at a time
+	flying := map[string]bool{}
+	nodes, asked := r.order(m, shard, read), 0
+	next := func() { // asks the next one that is not being asked
+		for ; flying[nodes[asked%len(nodes)]]; asked++ {
+		}
+		node := nodes[asked%len(nodes)]
+		flying[node] = true
+		asked++
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, attempt(ctx))
 			defer cancel()
@@ -109,34 +118,30 @@ func hedged[T any](ctx context.Context, r *Router, m *Map, shard uint32, read Re
 			if err != nil {
 				err = fmt.Errorf("node %s: %w", node, err)
 			}
-			answers <- part[T]{value, err}
+			answers <- said{part[T]{value, err}, node}
 		}()
 	}
-	nodes := r.order(m, shard, read)
-	asked, hedge := 1, time.NewTimer(r.options.Hedge)
+	hedge := time.NewTimer(r.options.Hedge)
 	defer hedge.Stop()
-	next(nodes, 0)
+	next()
 	var last error
 	for {
 		select {
 		case a := <-answers:
-			flying--
+			delete(flying, a.node)
 			if a.err == nil || !retriable(a.err) {
 				return a.value, a.err
 			}
-			if last = a.err; flying > 0 && asked >= len(nodes) {
-				continue
-			}
-			if asked%len(nodes) == 0 && pause(ctx, againAfter) != nil {
+			last = a.err
+			if asked >= len(nodes) && (asked%len(nodes) == 0 || len(flying) > 0) && pause(ctx, againAfter) != nil {
 				break
 			}
-			next(nodes, asked)
-			asked++
+			next() // also while another is silent: it may be stopped, and hold its connections
 			continue
 		case <-hedge.C:
-			if len(nodes) > 1 && flying == 1 {
-				next(nodes, asked)
-				asked++
+			if len(nodes) > 1 && len(flying) == 1 {
+				r.counts.hedges.Add(1)
+				next()
 			}
 			continue
 		case <-ctx.Done():

@@ -76,12 +76,17 @@ func (r *Replica) await(ctx context.Context, q Read) error {
 
 // committed returns an index that covers all that was acknowledged before the call.
 func (r *Replica) committed(ctx context.Context) (uint64, error) {
-	sent := time.Now()
+	sent, changed := time.Now(), r.group.LeaderChanged()
 	index, err := r.ReadIndex(ctx)
 	if errors.Is(err, ErrNotLeader) {
 		err = fmt.Errorf("shard %d has no leader: %w", r.options.Shard, ErrUnavailable)
 		if leader, _ := r.group.Leader(); leader != "" && leader != r.options.Node {
-			index, err = r.options.Peers.Replica(leader, r.options.Shard).ReadIndex(ctx)
+			asking, cancel := r.whileLeading(ctx, changed)
+			index, err = r.options.Peers.Replica(leader, r.options.Shard).ReadIndex(asking)
+			if err != nil && asking.Err() != nil && ctx.Err() == nil {
+				err = fmt.Errorf("leadership moved meanwhile: %w", ErrUnavailable) // the next leader may answer
+			}
+			cancel()
 		}
 	}
 	if err != nil {
@@ -91,6 +96,20 @@ func (r *Replica) committed(ctx context.Context) (uint64, error) {
 		r.fresh.Store(&verified{index, sent})
 	}
 	return index, nil
+}
+
+// whileLeading returns a context that also ends when leadership moves: a leader that is stopped, or cut off, answers nothing, and holds its
+// connections, so whoever waits for it would wait for long.
+func (r *Replica) whileLeading(ctx context.Context, changed <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // ReadIndex is answered by the leader alone.

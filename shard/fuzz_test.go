@@ -134,6 +134,7 @@ func FuzzRow(f *testing.F) {
 func FuzzConfiguration(f *testing.F) {
 	f.Add(appendConfiguration(nil, goldenConfiguration()))
 	f.Add(appendConfiguration(nil, testPapers))
+	f.Add(appendConfiguration(nil, projected(testPapers, testWidth+1, 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := parseConfiguration(b)
 		if err != nil {

@@ -7,6 +7,7 @@ const (
 	MaxDocumentBytes   = 5 << 20                   // bytes of an encoded document, text, fields, codes and spans together
 	MaxFieldsBytes     = 64 << 10                  // bytes of a document's fields, as JSON
 	MaxCollectionBytes = 64                        // bytes of a collection's name
+	MaxProjectionBytes = 8 << 20                   // bytes of all collections' projections together; one has at most 1 MiB of weights
 	MaxCollections     = 1024                      // collections of a cluster
 	MaxPassages        = 100_000                   // documents of one parent
 	MaxBatch           = 4096                      // operations of one write, ids of one get
@@ -16,6 +17,9 @@ const (
 	MaxEntryOperations = 1 << 16                   // operations of one entry: a version has 16 bits for the place
 	MaxRemembered      = 1_000_000                 // operations whose outcome a shard remembers
 	MaxListed          = 1000                      // documents of one page of a list
+	MaxScanned         = 20_000                    // rows of a shard that one page of a list or count looks at
+	MaxFilterBytes     = 4 << 10                   // bytes of a filter's expression
+	MaxFilterCost      = 100_000                   // steps, as CEL counts them, that a filter may take over one document
 	MaxAnswerBytes     = 16 << 20                  // bytes of rows in one answer; a list is cut before, a get is refused
 	MaxShards          = 4096                      // shards of a cluster
 	MaxPins            = 256                       // states that a replica keeps for later phases

@@ -33,6 +33,8 @@ type LinkOptions struct {
 	Seeds     []string // host:port of some nodes, resolved at every attempt
 	Meta      []byte   // told to all members
 	Logger    *slog.Logger
+
+	Dial []grpc.DialOption // of the connections to nodes, after the link's own: for interceptors
 }
 
 // Link is one port and who is behind the others': gossip for addresses and liveness, connections by name.
@@ -76,6 +78,13 @@ func OpenLink(o LinkOptions) (_ *Link, err error) {
 // Address returns where the link listens.
 func (l *Link) Address() string { return l.listener.Addr().String() }
 
+// Leave tells the others that this one goes, so that they need not find out.
+func (l *Link) Leave() {
+	if err := l.members.Leave(time.Second); err != nil {
+		l.options.Logger.Warn("left without a word", "error", err)
+	}
+}
+
 // Close leaves without a word; Leave first to say goodbye.
 func (l *Link) Close() error {
 	var errs []error
@@ -111,7 +120,7 @@ func (l *Link) conn(node string) (grpc.ClientConnInterface, error) {
 	if c := l.conns[node]; c != nil {
 		return c, nil
 	}
-	c, err := grpc.NewClient("passthrough:///"+node,
+	c, err := grpc.NewClient("passthrough:///"+node, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			address, ok := l.members.Address(node)
@@ -125,7 +134,7 @@ func (l *Link) conn(node string) (grpc.ClientConnInterface, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 3 * time.Second}),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
-		grpc.WithDisableServiceConfig())
+		grpc.WithDisableServiceConfig()}, l.options.Dial...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to node %s: %w", node, err)
 	}

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"ostraca/retrieval"
@@ -18,7 +19,7 @@ type Memory interface {
 	Write(ctx context.Context, r *WriteRequest) ([]Result, error)
 	// Get returns the documents of these ids that are held, in the order asked for.
 	Get(ctx context.Context, r *GetRequest) (*GetAnswer, error)
-	// List returns a page of documents in the order of their ids.
+	// List returns a page of documents in the order of their ids, or counts them.
 	List(ctx context.Context, r *ListRequest) (*ListAnswer, error)
 	// Status tells of every shard that the memory is made of.
 	Status(ctx context.Context) (*Status, error)
@@ -80,6 +81,7 @@ type SearchRequest struct {
 	Phase        Phase
 	Query        *retrieval.Query // not of Statistics
 	IDs          []string         // of Scores
+	Filter       string           // an expression, see CheckFilter: only documents that it lets through are scored; not of Statistics
 	Read         Read
 	Hold         bool // of a replica: keep the state, and name it in the answer
 	Documents    bool // of a router: with the documents of the hits, of the same state as their scores
@@ -139,20 +141,28 @@ type GetAnswer struct {
 	States    []State
 }
 
-// ListRequest asks for a page.
+// ListRequest asks for a page, or with Count for a number.
 type ListRequest struct {
 	Collection string
-	After      string // the last id of the page before; empty starts
-	Limit      int    // documents, 1 to MaxListed
+	After      string // the Next of the page before; empty starts
+	Limit      int    // documents, 1 to MaxListed; not of Count
 	Codes      bool
+	Filter     string // an expression, see CheckFilter: only documents that it lets through
+	Count      bool   // no documents, only how many
 	Read       Read
 }
 
-// ListAnswer is a page. More says that further documents follow the last one.
+// ListAnswer is a page. It may have fewer documents than the limit, also none, and there be more: a replica ends a page after MaxScanned
+// rows, or fewer that were much work to filter.
+//
+// A replica counts a page's rows; without a filter, and from the start, it knows them all. A router adds pages up until all is counted: what
+// they count is of one instant in a shard if it needed one page there, else of one instant a page.
 type ListAnswer struct {
 	Documents []Found
-	More      bool
-	States    []State
+	More      bool   // go on after Next
+	Next      string // the last id that was looked at, where there is more
+	Count     uint64
+	States    []State // of a count over pages those of the last
 }
 
 // Status is how a memory is.
@@ -182,10 +192,13 @@ type ReplicaStatus struct {
 	Trouble        string // what keeps the replica from writing; empty when nothing does
 }
 
+// Voter tells whether the replica has a vote, as far as it knows itself.
+func (s *ReplicaStatus) Voter() bool { return len(s.Voters) == 0 || slices.Contains(s.Voters, s.Node) }
+
 // CollectionStatus is what a shard holds of a collection.
 type CollectionStatus struct {
-	Name string
-	Configuration
+	Name          string
+	Configuration // without its projection, which the map has
 	Held
 	Digest storage.Digest // of its data
 }

@@ -47,6 +47,9 @@ type NodeOptions struct {
 	Logger  *slog.Logger
 
 	SnapshotBytes, TrailingBytes int64 // of each log; zero is consensus's default
+
+	Dial  []grpc.DialOption   // of connections to other nodes, for interceptors
+	Serve []grpc.ServerOption // of the node's own service, for interceptors
 }
 
 // check reports every option that is wrong, at once.
@@ -121,7 +124,7 @@ func OpenNode(o NodeOptions) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.link, err = OpenLink(LinkOptions{Node: o.Node, Boot: n.memo.get().Boot, Network: o.Network, Listen: o.Listen, Advertise: o.Advertise, Seeds: o.Seeds, Meta: meta, Logger: o.Logger})
+	n.link, err = OpenLink(LinkOptions{Node: o.Node, Boot: n.memo.get().Boot, Network: o.Network, Listen: o.Listen, Advertise: o.Advertise, Seeds: o.Seeds, Meta: meta, Logger: o.Logger, Dial: o.Dial})
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +177,9 @@ func (n *Node) peers() map[string]string {
 }
 
 func (n *Node) serve() {
-	n.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true})) // links ping each other
+	n.server = grpc.NewServer(append([]grpc.ServerOption{grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true})}, // links ping each other
+		n.options.Serve...)...)
 	n.health = health.NewServer()
 	nodeapi.RegisterNodeServer(n.server, &service{node: n})
 	healthpb.RegisterHealthServer(n.server, n.health)
@@ -236,16 +240,8 @@ func (n *Node) Ready(ctx context.Context) error {
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	for _, s := range n.shards() {
-		if r := n.Replica(s); r.group.IsLeader() && len(r.options.Replicas) > 1 {
-			if err := r.Transfer(ctx); err != nil {
-				n.options.Logger.Warn("leadership is not handed over: the others elect", "shard", s, "error", err)
-			}
-		}
-	}
-	if err := n.link.members.Leave(time.Second); err != nil {
-		n.options.Logger.Warn("left without a word", "error", err)
-	}
+	n.handOver(ctx)
+	n.link.Leave()
 	return n.end((*Replica).Close)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/encoder"
 )
 
 // OperationID names one try of one change, so that a retry of it is known: cluster time in ms (8 bytes, big-endian), a random number
@@ -99,6 +100,16 @@ type Configuration struct {
 	Width   int    // dimensions of a token vector
 	Encoder string // hash of the encoder whose vectors it holds, empty for vectors from outside
 	Epoch   uint64 // grows with every change of the codes
+
+	Projection encoder.Projection `json:",omitzero"` // to Width, of vectors that have more dimensions; zero: they are as wide
+}
+
+// VectorWidth returns the dimensions of vectors before they are projected: what encoders give and vectors from outside have.
+func (c Configuration) VectorWidth() int {
+	if c.Projection.IsZero() {
+		return c.Width
+	}
+	return c.Projection.From()
 }
 
 // check reports why a configuration cannot be, or nil.
@@ -112,6 +123,8 @@ func (c Configuration) check() error {
 		return fmt.Errorf("encoder hash has %d bytes, the limit is 64: %w", len(c.Encoder), retrieval.ErrTooLarge)
 	case c.Epoch > maxEpoch:
 		return fmt.Errorf("epoch is %d, the limit is 2^63: %w", c.Epoch, retrieval.ErrInvalid)
+	case !c.Projection.IsZero() && (c.Projection.Width() != c.Width || c.Projection.From() <= c.Width):
+		return fmt.Errorf("projection from %d to %d dimensions, for width %d: it must be to that, from more: %w", c.Projection.From(), c.Projection.Width(), c.Width, retrieval.ErrInvalid)
 	}
 	return nil
 }

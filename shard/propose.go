@@ -53,7 +53,9 @@ func (r *Replica) lead(ctx context.Context, w *WriteRequest) ([]Result, error) {
 		if leader == r.options.Node {
 			results, err = r.leader.write(ctx, w)
 		} else if leader != "" {
-			results, err = r.options.Peers.Replica(leader, r.options.Shard).Forward(ctx, w)
+			asking, stop := r.whileLeading(ctx, changed)
+			results, err = r.options.Peers.Replica(leader, r.options.Shard).Forward(asking, w)
+			stop()
 		}
 		switch {
 		case errors.Is(err, ErrUnknown):

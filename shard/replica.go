@@ -10,6 +10,7 @@ import (
 
 	"ostraca/consensus"
 	"ostraca/retrieval"
+	"ostraca/retrieval/encoder"
 	"ostraca/retrieval/index"
 	"ostraca/storage"
 )
@@ -166,17 +167,29 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 	if q.Phase != Statistics && q.Query == nil {
 		return nil, fmt.Errorf("there is no query: %w", retrieval.ErrInvalid)
 	}
+	f, err := compileFilter(q.Filter)
+	if err != nil {
+		return nil, err
+	}
 	out := &SearchAnswer{}
-	var err error
 	switch q.Phase {
 	case Candidates:
-		out.Answer, err = c.Search(ctx, q.Query)
+		out.Answer, err = v.candidates(ctx, q, f)
 	case Scores:
 		if len(q.IDs) > retrieval.MaxK {
 			return nil, fmt.Errorf("scores of %d ids, the limit is %d: %w", len(q.IDs), retrieval.MaxK, retrieval.ErrTooLarge)
 		}
-		out.Answer, err = c.Score(ctx, q.Query, q.IDs)
+		ids := q.IDs
+		if f != nil {
+			ids, err = v.passing(ctx, q, f)
+		}
+		if err == nil {
+			out.Answer, err = c.Score(ctx, q.Query, ids)
+		}
 	case Statistics:
+		if f != nil {
+			return nil, fmt.Errorf("statistics are of all documents, count those of a filter: %w", retrieval.ErrInvalid)
+		}
 		out.Held = Held{int64(c.Len()), int64(c.Tokens())}
 	default:
 		err = fmt.Errorf("phase %d is unknown: %w", q.Phase, retrieval.ErrInvalid)
@@ -242,44 +255,6 @@ func (v view) document(collection, id string, codes bool) (Found, int, error) {
 	return found(id, row, version, codes)
 }
 
-// List returns a page from this replica's state.
-func (r *Replica) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) {
-	if q.Limit < 1 || q.Limit > MaxListed {
-		return nil, fmt.Errorf("list: limit is %d, it must be 1 to %d: %w", q.Limit, MaxListed, retrieval.ErrInvalid)
-	}
-	if err := CheckCollection(q.Collection); err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	v, release, err := r.read(ctx, q.Read)
-	if err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	defer release()
-	if _, ok := v.collections[q.Collection]; !ok {
-		return nil, fmt.Errorf("list: collection %q: %w", q.Collection, retrieval.ErrNotFound)
-	}
-	out := &ListAnswer{States: []State{r.state(v)}}
-	from, bytes := []byte(nil), 0
-	if q.After != "" {
-		from = append([]byte(q.After), 0) // the first key above it
-	}
-	for id := range v.rows.Scan(bucketVersions(q.Collection), from) {
-		d, size, err := v.document(q.Collection, string(id), q.Codes)
-		if err != nil {
-			return nil, fmt.Errorf("list: %w", err)
-		}
-		if bytes += size; len(out.Documents) == q.Limit || bytes > MaxAnswerBytes && len(out.Documents) > 0 {
-			out.More = true
-			break
-		}
-		out.Documents = append(out.Documents, d)
-	}
-	if err := v.rows.Err(); err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	return out, nil
-}
-
 // Status tells of this replica.
 func (r *Replica) Status(context.Context) (*Status, error) {
 	v, err := r.machine.view()
@@ -304,7 +279,9 @@ func (r *Replica) Status(context.Context) (*Status, error) {
 	for _, name := range v.names() {
 		c := v.collections[name]
 		s.IndexBytes += int64(c.bytes)
-		s.Collections = append(s.Collections, CollectionStatus{Name: name, Configuration: c.Configuration,
+		configuration := c.Configuration
+		configuration.Projection = encoder.Projection{} // large, and the map has it
+		s.Collections = append(s.Collections, CollectionStatus{Name: name, Configuration: configuration,
 			Held: Held{int64(c.Len()), int64(c.Tokens())}, Digest: v.dataDigest(name)})
 	}
 	return &Status{Shards: []ReplicaStatus{s}}, nil

@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/encoder"
 )
 
 // RouterOptions of a router.
 type RouterOptions struct {
 	Link    *Link   // its own, whose node name begins with "router-"; stays the caller's to close
-	Encoder Encoder // nil: documents and queries come as codes
+	Encoder Encoder // nil: documents and queries come as vectors or codes
 	Hedge   time.Duration
 	Timeout time.Duration // of a request whose context has no deadline
 	Logger  *slog.Logger
+
+	Projection encoder.Projection // of the encoder's vectors, best dimensions first: what ProjectionFor cuts where no sample is given; zero: none
 }
 
 // Defaults of a router, and how patient it is.
@@ -41,8 +43,12 @@ type Router struct {
 	seen    highWater // cluster time, ms
 	turn    atomic.Uint32
 	leaders sync.Map // shard -> node that was last known to lead
+	counts  routerCounts
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	projectors projectors
+	fitting    chan struct{} // full while a projection is fitted
 }
 
 // OpenRouter starts a router.
@@ -56,7 +62,7 @@ func OpenRouter(o RouterOptions) *Router {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Router{options: o}
+	r := &Router{options: o, fitting: make(chan struct{}, 1)}
 	r.current.Store(&Map{})
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
@@ -121,7 +127,7 @@ func (r *Router) Search(ctx context.Context, q *SearchRequest) (*SearchAnswer, e
 	if q.Hold {
 		return nil, fmt.Errorf("search: states are held by replicas, not by a router: %w", retrieval.ErrInvalid)
 	}
-	if err := errors.Join(checkRead(q.Collection, q.Read), checkIDs(q.IDs)); err != nil {
+	if err := errors.Join(checkRead(q.Collection, q.Read), checkIDs(q.IDs), CheckFilter(q.Filter)); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
 	m, ctx, cancel, err := r.ready(ctx)
@@ -179,6 +185,9 @@ func (r *Router) search(ctx context.Context, m *Map, q *SearchRequest) (*SearchA
 		if err := r.fetch(ctx, m, q.Collection, out); err != nil {
 			return nil, err
 		}
+	}
+	if len(out.Missing) > 0 {
+		r.counts.partial.Add(1)
 	}
 	if len(out.Missing) > 0 && !q.AllowPartial {
 		return nil, &PartialError{out.Missing, out}
@@ -291,51 +300,6 @@ func (r *Router) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
 		if d, ok := found[id]; ok {
 			out.Documents = append(out.Documents, d)
 		}
-	}
-	return out, nil
-}
-
-// List merges the pages of all shards into one, in the order of ids.
-func (r *Router) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) {
-	err := checkRead(q.Collection, q.Read)
-	if err == nil && (q.Limit < 1 || q.Limit > MaxListed) {
-		err = fmt.Errorf("limit is %d, it must be 1 to %d: %w", q.Limit, MaxListed, retrieval.ErrInvalid)
-	}
-	if err == nil && q.After != "" {
-		err = retrieval.CheckID(q.After)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	m, ctx, cancel, err := r.ready(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list: %w", err)
-	}
-	defer cancel()
-	parts := fan(len(m.Shards), func(shard uint32) (*ListAnswer, error) {
-		return hedged(ctx, r, m, shard, q.Read, func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, q) })
-	})
-	if err := whole(r, "list", parts, func(a *ListAnswer) []State { return a.States }); err != nil {
-		return nil, err
-	}
-	out := &ListAnswer{}
-	end, cut := "", false // the last id up to which every shard has told all
-	for _, p := range parts {
-		out.States = append(out.States, p.value.States...)
-		out.Documents = append(out.Documents, p.value.Documents...)
-		if n := len(p.value.Documents); p.value.More && n > 0 {
-			if last := p.value.Documents[n-1].ID; !cut || last < end {
-				end, cut = last, true
-			}
-		}
-	}
-	slices.SortFunc(out.Documents, func(a, b Found) int { return strings.Compare(a.ID, b.ID) })
-	if cut {
-		out.More = true
-		out.Documents = slices.DeleteFunc(out.Documents, func(d Found) bool { return d.ID > end })
-	}
-	if len(out.Documents) > q.Limit {
-		out.More, out.Documents = true, out.Documents[:q.Limit]
 	}
 	return out, nil
 }

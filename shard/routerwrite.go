@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"ostraca/retrieval"
 )
@@ -52,7 +53,8 @@ func (r *Router) Write(ctx context.Context, w *WriteRequest) ([]Result, error) {
 	return a.with(results), nil
 }
 
-// with joins the results of one forget in two shards.
+// with joins the results of one forget in two shards. One that took effect in a part of them is not undone, so its outcome is unknown until the
+// same operation is repeated.
 func (r Result) with(o Result) Result {
 	out := r
 	if out.Code == OK {
@@ -61,6 +63,9 @@ func (r Result) with(o Result) Result {
 	out.Count = r.Count + o.Count
 	out.Receipts = slices.Concat(r.Receipts, o.Receipts)
 	out.Err = errors.Join(r.Err, o.Err)
+	if mine, other := r.Failure(), o.Failure(); (mine == nil) != (other == nil) {
+		out.Err = fmt.Errorf("done in some shards and not in others: %w: %w", ErrUnknown, errors.Join(mine, other))
+	}
 	return out
 }
 
@@ -116,13 +121,17 @@ func (r *Router) writeShard(ctx context.Context, m *Map, shard uint32, todo []pl
 	for i := range open {
 		open[i] = i
 	}
+	nodes := r.order(m, shard, Read{Level: Linearizable}) // kept: the next try is another replica's
 	for turn := 0; len(open) > 0; turn++ {
 		if turn > 0 && pause(ctx, againAfter) != nil {
 			break
 		}
 		var left []int
 		for _, batch := range batches(todo, open) {
-			r.writeOnce(ctx, m, shard, turn, todo, batch, results)
+			if turn > 0 {
+				r.counts.writeRetries.Add(1)
+			}
+			r.writeOnce(ctx, nodes[turn%len(nodes)], shard, attemptTime<<min(turn, 2), todo, batch, results)
 			for _, i := range batch {
 				if results[i].Err != nil && retriable(results[i].Err) {
 					left = append(left, i)
@@ -152,14 +161,12 @@ func batches(todo []placed, open []int) [][]int {
 }
 
 // writeOnce sends one request to one replica, and notes what came of it. An outcome that is unknown stays so until a try tells it.
-func (r *Router) writeOnce(ctx context.Context, m *Map, shard uint32, turn int, todo []placed, batch []int, results []Result) {
-	nodes := r.order(m, shard, Read{Level: Linearizable})
-	node := nodes[turn%len(nodes)]
+func (r *Router) writeOnce(ctx context.Context, node string, shard uint32, most time.Duration, todo []placed, batch []int, results []Result) {
 	w := &WriteRequest{Seen: r.seen.load()}
 	for _, i := range batch {
 		w.Operations = append(w.Operations, todo[i].Operation)
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaderTime)
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	got, err := r.options.Link.Replica(node, shard).Write(ctx, w)
 	if err == nil && len(got) != len(batch) {
@@ -191,7 +198,11 @@ func (r *Router) Configure(ctx context.Context, collection string, c Configure) 
 		c.Configuration.Key = held.Key
 	}
 	o := Operation{Collection: collection, Body: &c}
-	if err := o.check(); err != nil {
+	err := o.check()
+	if e := r.options.Encoder; err == nil && c.Change != Drop && e != nil && c.Configuration.Encoder == e.Hash() {
+		err = target{Configuration: c.Configuration, name: collection}.fits(e.Width())
+	}
+	if err != nil {
 		return 0, fmt.Errorf("configure: %w", err)
 	}
 	_, ctx, cancel, err := r.ready(ctx)
@@ -225,84 +236,6 @@ func (r *Router) Configure(ctx context.Context, collection string, c Configure) 
 			return 0, fmt.Errorf("configure: the change of collection %q goes on, not every shard has it yet: %w: %w", collection, ErrUnknown, err)
 		}
 	}
-}
-
-// Text is a document before it is encoded.
-type Text struct {
-	ID        string
-	Text      string
-	Fields    []byte // a JSON object, or nothing
-	Condition Condition
-}
-
-// Encoder turns texts into codes. It runs at the router: floats end before the log.
-type Encoder interface {
-	// Documents returns the codes and spans of texts. Errors wrap retrieval.ErrTooLarge or retrieval.ErrInvalid, and name the text.
-	Documents(ctx context.Context, texts []string) ([]retrieval.Codes, [][]retrieval.Span, error)
-	// Query returns the question that asks for the best k documents.
-	Query(ctx context.Context, text string, k int) (*retrieval.Query, error)
-	// Hash names the weights.
-	Hash() string
-}
-
-// Encode makes puts of texts, in the codes of a collection's present epoch.
-func (r *Router) Encode(ctx context.Context, collection string, texts []Text) ([]Operation, error) {
-	if len(texts) > MaxBatch {
-		return nil, fmt.Errorf("encode: %d texts, the limit is %d: %w", len(texts), MaxBatch, retrieval.ErrTooLarge)
-	}
-	c, err := r.encoded(ctx, collection)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	plain := make([]string, len(texts))
-	for i, t := range texts {
-		plain[i] = t.Text
-	}
-	codes, spans, err := r.options.Encoder.Documents(ctx, plain)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	out := make([]Operation, len(texts))
-	for i, t := range texts {
-		fields, err := CanonicalFields(t.Fields)
-		if err != nil {
-			return nil, fmt.Errorf("encode: document %q: %w", t.ID, err)
-		}
-		out[i] = Operation{Collection: collection, Body: &Put{Condition: t.Condition, Epoch: c.Epoch,
-			Document: Document{ID: t.ID, Text: t.Text, Fields: fields, Codes: codes[i], Spans: spans[i]}}}
-	}
-	return out, nil
-}
-
-// Ask makes a query of a text, in the codes of a collection.
-func (r *Router) Ask(ctx context.Context, collection, text string, k int) (*retrieval.Query, error) {
-	if _, err := r.encoded(ctx, collection); err != nil {
-		return nil, fmt.Errorf("ask: %w", err)
-	}
-	return r.options.Encoder.Query(ctx, text, k)
-}
-
-// encoded returns the configuration of a collection that this router's encoder can write and ask.
-func (r *Router) encoded(ctx context.Context, collection string) (Configuration, error) {
-	_, ctx, cancel, err := r.ready(ctx)
-	if err != nil {
-		return Configuration{}, err
-	}
-	defer cancel()
-	c, ok := r.Map().Collections[collection]
-	if !ok {
-		r.look(ctx)
-		if c, ok = r.Map().Collections[collection]; !ok {
-			return c, fmt.Errorf("collection %q: %w", collection, retrieval.ErrNotFound)
-		}
-	}
-	if r.options.Encoder == nil || c.Encoder != r.options.Encoder.Hash() {
-		if c.Encoder == "" {
-			return c, fmt.Errorf("collection %q takes codes, not texts: it was made without an encoder: %w", collection, retrieval.ErrInvalid)
-		}
-		return c, fmt.Errorf("collection %q is of encoder %.16q, which this router has not: %w", collection, c.Encoder, retrieval.ErrInvalid)
-	}
-	return c, nil
 }
 
 // Now returns the cluster time that the router saw last, ms: what operation ids are made of.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/encoder"
 )
 
 // Document is what a shard holds. It differs from retrieval.Document in that its fields are bytes: what was put comes back to the digit.
@@ -121,6 +122,17 @@ func readRow(id string, row []byte) (Document, error) {
 	return d, r.end("row")
 }
 
+// rowFields returns the fields of a row, in its memory, without reading the rest.
+func rowFields(id string, row []byte) ([]byte, error) {
+	r := reader{rest: row}
+	r.bytes(retrieval.MaxTextBytes, "text")
+	fields := r.bytes(MaxFieldsBytes, "fields")
+	if r.err != nil {
+		return nil, fmt.Errorf("row of document %q: %w", id, r.err)
+	}
+	return fields, nil
+}
+
 // found makes an answer of a document's rows, and tells the bytes that it takes. Nothing of the rows is kept.
 func found(id string, row, version []byte, codes bool) (Found, int, error) {
 	d, err := parseRow(id, row)
@@ -146,10 +158,11 @@ func appendConfiguration(b []byte, c Configuration) []byte {
 	b = appendString(b, string(c.Codec))
 	b = binary.AppendUvarint(b, uint64(c.Width))
 	b = appendString(b, c.Encoder)
-	return binary.AppendUvarint(b, c.Epoch)
+	b = binary.AppendUvarint(b, c.Epoch)
+	return append(b, c.Projection.Bytes()...)
 }
 
-// configuration reads one, without checking what it means.
+// configuration reads one, to the end, without checking what it means.
 func (r *reader) configuration() Configuration {
 	var c Configuration
 	copy(c.Key[:], r.take(32, "key"))
@@ -157,6 +170,13 @@ func (r *reader) configuration() Configuration {
 	c.Width = int(r.uvarint(retrieval.MaxWidth, "width"))
 	c.Encoder = r.string(64, "encoder")
 	c.Epoch = r.uvarint(maxEpoch, "epoch")
+	if len(r.rest) > 0 { // so that those without one are as they were before there were any
+		var err error
+		if c.Projection, err = encoder.ParseProjection(r.rest); err != nil {
+			r.fail("configuration: %v", err)
+		}
+		r.rest = nil
+	}
 	return c
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
@@ -17,12 +16,7 @@ type service struct {
 }
 
 // peer returns the node's replica of a shard.
-func (s *service) peer(shard uint32) (*Replica, error) {
-	if r := s.node.Replica(shard); r != nil {
-		return r, nil
-	}
-	return nil, fmt.Errorf("node %s holds no replica of shard %d: %w", s.node.options.Node, shard, ErrUnavailable)
-}
+func (s *service) peer(shard uint32) (*Replica, error) { return s.node.held(shard) }
 
 // Search answers one phase on one shard.
 func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeapi.SearchResponse, error) {
@@ -30,7 +24,7 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 	if err != nil {
 		return nil, toWire(err)
 	}
-	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Hold: m.GetHold()}
+	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Filter: m.GetFilter(), Hold: m.GetHold()}
 	if q.Query, err = fromQuery(m.GetQuery()); err != nil {
 		return nil, toWire(err)
 	}
@@ -103,7 +97,7 @@ func (s *service) List(ctx context.Context, m *nodeapi.ListRequest) (*nodeapi.Li
 	if err != nil {
 		return nil, toWire(err)
 	}
-	q := &ListRequest{Collection: m.GetCollection(), After: m.GetAfter(), Limit: int(m.GetLimit()), Codes: m.GetCodes()}
+	q := &ListRequest{Collection: m.GetCollection(), After: m.GetAfter(), Limit: int(m.GetLimit()), Codes: m.GetCodes(), Filter: m.GetFilter(), Count: m.GetCount()}
 	if q.Read, err = fromRead(m.GetRead()); err != nil {
 		return nil, toWire(err)
 	}
@@ -111,33 +105,23 @@ func (s *service) List(ctx context.Context, m *nodeapi.ListRequest) (*nodeapi.Li
 	if err != nil {
 		return nil, toWire(err)
 	}
-	return &nodeapi.ListResponse{Documents: toFound(a.Documents), More: a.More, Index: a.States[0].Index, TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
+	return &nodeapi.ListResponse{Documents: toFound(a.Documents), More: a.More, Next: a.Next, Count: a.Count, Index: a.States[0].Index,
+		TimeMs: a.States[0].Time, Leader: a.States[0].Leader}, nil
 }
 
 // Status tells of one replica, or of all.
 func (s *service) Status(ctx context.Context, m *nodeapi.StatusRequest) (*nodeapi.StatusResponse, error) {
 	shards := s.node.shards()
 	if m.Shard != nil {
-		if !slices.Contains(shards, m.GetShard()) {
-			_, err := s.peer(m.GetShard())
-			return nil, toWire(err)
-		}
 		shards = []uint32{m.GetShard()}
 	}
 	out := &nodeapi.StatusResponse{}
-	for _, n := range shards {
-		r, err := s.peer(n)
+	for _, shard := range shards {
+		status, err := s.node.status(ctx, shard)
 		if err != nil {
 			return nil, toWire(err)
 		}
-		status, err := r.Status(ctx)
-		if err != nil {
-			return nil, toWire(err)
-		}
-		if trouble := s.node.trouble.Load(); trouble != nil && status.Shards[0].Trouble == "" {
-			status.Shards[0].Trouble = (*trouble).Error()
-		}
-		out.Shards = append(out.Shards, toStatus(&status.Shards[0]))
+		out.Shards = append(out.Shards, toStatus(status))
 	}
 	return out, nil
 }

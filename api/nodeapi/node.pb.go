@@ -468,7 +468,8 @@ type SearchRequest struct {
 	Query         *Query                 `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
 	Ids           []string               `protobuf:"bytes,5,rep,name=ids,proto3" json:"ids,omitempty"`
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
-	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"` // keep the state for later phases, and name it in the answer
+	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`    // keep the state for later phases, and name it in the answer
+	Filter        string                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"` // docs/endpoint.md
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,6 +551,13 @@ func (x *SearchRequest) GetHold() bool {
 		return x.Hold
 	}
 	return false
+}
+
+func (x *SearchRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
 }
 
 type Hit struct {
@@ -1160,6 +1168,8 @@ type ListRequest struct {
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	Codes         bool                   `protobuf:"varint,5,opt,name=codes,proto3" json:"codes,omitempty"`
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
+	Filter        string                 `protobuf:"bytes,7,opt,name=filter,proto3" json:"filter,omitempty"` // docs/endpoint.md
+	Count         bool                   `protobuf:"varint,8,opt,name=count,proto3" json:"count,omitempty"`  // instead of documents
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1236,6 +1246,20 @@ func (x *ListRequest) GetRead() *Read {
 	return nil
 }
 
+func (x *ListRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListRequest) GetCount() bool {
+	if x != nil {
+		return x.Count
+	}
+	return false
+}
+
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Documents     []*Document            `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
@@ -1243,6 +1267,8 @@ type ListResponse struct {
 	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	TimeMs        int64                  `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	Leader        string                 `protobuf:"bytes,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	Next          string                 `protobuf:"bytes,6,opt,name=next,proto3" json:"next,omitempty"` // where there is more: the id after which it goes on
+	Count         uint64                 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1310,6 +1336,20 @@ func (x *ListResponse) GetLeader() string {
 		return x.Leader
 	}
 	return ""
+}
+
+func (x *ListResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *ListResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 type StatusRequest struct {
@@ -2121,7 +2161,7 @@ const file_node_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x01(\fR\x05codes\x12\x18\n" +
 	"\aweights\x18\x04 \x03(\rR\aweights\x12\x10\n" +
 	"\x03max\x18\x05 \x01(\x02R\x03max\x12\f\n" +
-	"\x01k\x18\x06 \x01(\rR\x01k\"\xb5\x02\n" +
+	"\x01k\x18\x06 \x01(\rR\x01k\"\xcd\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2131,7 +2171,8 @@ const file_node_proto_rawDesc = "" +
 	"\x05query\x18\x04 \x01(\v2\x16.ostraca.node.v1.QueryR\x05query\x12\x10\n" +
 	"\x03ids\x18\x05 \x03(\tR\x03ids\x12)\n" +
 	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x12\n" +
-	"\x04hold\x18\a \x01(\bR\x04hold\"3\n" +
+	"\x04hold\x18\a \x01(\bR\x04hold\x12\x16\n" +
+	"\x06filter\x18\b \x01(\tR\x06filter\"3\n" +
 	"\x05Phase\x12\x0e\n" +
 	"\n" +
 	"CANDIDATES\x10\x00\x12\n" +
@@ -2191,7 +2232,7 @@ const file_node_proto_rawDesc = "" +
 	"\tdocuments\x18\x01 \x03(\v2\x19.ostraca.node.v1.DocumentR\tdocuments\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xb0\x01\n" +
+	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xde\x01\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2200,13 +2241,17 @@ const file_node_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x14\n" +
 	"\x05codes\x18\x05 \x01(\bR\x05codes\x12)\n" +
-	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\"\xa2\x01\n" +
+	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x16\n" +
+	"\x06filter\x18\a \x01(\tR\x06filter\x12\x14\n" +
+	"\x05count\x18\b \x01(\bR\x05count\"\xcc\x01\n" +
 	"\fListResponse\x127\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x19.ostraca.node.v1.DocumentR\tdocuments\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06leader\x18\x05 \x01(\tR\x06leader\"4\n" +
+	"\x06leader\x18\x05 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04next\x18\x06 \x01(\tR\x04next\x12\x14\n" +
+	"\x05count\x18\a \x01(\x04R\x05count\"4\n" +
 	"\rStatusRequest\x12\x19\n" +
 	"\x05shard\x18\x01 \x01(\rH\x00R\x05shard\x88\x01\x01B\b\n" +
 	"\x06_shard\"\x9a\x01\n" +

@@ -43,7 +43,7 @@ type NodeClient interface {
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
 	// Get fetches documents of one shard by id.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
-	// List pages through one shard by id.
+	// List pages through one shard by id, or counts.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Status tells of one shard's replica, or of all that the node holds.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -165,7 +165,7 @@ type NodeServer interface {
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)
 	// Get fetches documents of one shard by id.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
-	// List pages through one shard by id.
+	// List pages through one shard by id, or counts.
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Status tells of one shard's replica, or of all that the node holds.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -33,6 +34,8 @@ func Conformance(t *testing.T, open func(t *testing.T) (m shard.Memory, now func
 		{"Refusals", (*suite).refusals},
 		{"Search", (*suite).search},
 		{"Hits", (*suite).hits},
+		{"Filters", (*suite).filters},
+		{"FilterLimits", (*suite).filterLimits},
 		{"Levels", (*suite).levels},
 		{"Status", (*suite).status},
 		{"Limits", (*suite).limits},
@@ -180,10 +183,10 @@ func All(ctx context.Context, m shard.Memory, collection string, limit int) ([]s
 		if !a.More {
 			return out, nil
 		}
-		if len(a.Documents) == 0 {
-			return nil, errors.New("an empty page says that there is more")
+		if a.Next <= after {
+			return nil, fmt.Errorf("the page after %q ends at %q", after, a.Next)
 		}
-		after = a.Documents[len(a.Documents)-1].ID
+		after = a.Next
 	}
 }
 

@@ -114,12 +114,12 @@ func (s *suite) batchLimits() {
 // readLimits: reads at each limit, and one over it.
 func (s *suite) readLimits() {
 	r := s.ok(s.put("a", 1, shard.Condition{}))[0].Receipts[0]
-	for limit, ok := range map[int]bool{1: true, shard.MaxListed: true, 0: false, -1: false, shard.MaxListed + 1: false, 1 << 40: false} {
+	for limit, want := range map[int]error{1: nil, shard.MaxListed: nil, 0: retrieval.ErrInvalid, -1: retrieval.ErrInvalid, shard.MaxListed + 1: retrieval.ErrTooLarge, 1 << 40: retrieval.ErrTooLarge} {
 		a, err := s.m.List(s.Context(), &shard.ListRequest{Collection: Collection, Limit: limit})
-		if ok && (err != nil || len(a.Documents) != 1) {
+		if want == nil && (err != nil || len(a.Documents) != 1) {
 			s.Errorf("list of %d: %v", limit, err)
-		} else if !ok {
-			s.is(fmt.Sprintf("list of %d", limit), err, retrieval.ErrInvalid)
+		} else if want != nil {
+			s.is(fmt.Sprintf("list of %d", limit), err, want)
 		}
 	}
 	long := func(tokens, k int) *retrieval.Query {
@@ -138,7 +138,7 @@ func (s *suite) readLimits() {
 		kind  error
 	}{
 		"k":               {Query(1, retrieval.MaxK), nil},
-		"k over":          {bad(func(q *retrieval.Query) { q.K = retrieval.MaxK + 1 }), retrieval.ErrInvalid},
+		"k over":          {bad(func(q *retrieval.Query) { q.K = retrieval.MaxK + 1 }), retrieval.ErrTooLarge},
 		"k of 0":          {bad(func(q *retrieval.Query) { q.K = 0 }), retrieval.ErrInvalid},
 		"k below 0":       {bad(func(q *retrieval.Query) { q.K = -1 }), retrieval.ErrInvalid},
 		"tokens":          {long(retrieval.MaxQueryTokens, 10), nil},

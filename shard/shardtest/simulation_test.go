@@ -1,4 +1,4 @@
-package shard_test
+package shardtest_test
 
 import (
 	"context"
@@ -24,7 +24,7 @@ var (
 
 // TestSimulation runs a whole cluster in virtual time, by seed: clients write and read while wires, disks, clocks and processes fail;
 // what they were told must be linearizable, and replicas must be equal in the end. A seed that fails is run again by
-// go test -run 'TestSimulation' ./shard -seed N -seeds 1 -tell
+// go test -run 'TestSimulation' ./shard/shardtest -seed N -seeds 1 -tell
 // The seed repeats the faults and the operations that are drawn, and which of two timers is first. It does not repeat every interleaving: who
 // of several goroutines that can run at one moment of virtual time goes first is up to the Go scheduler, so a rare failure may need
 // several runs of its seed. What a failing run knows is in its log: the faults, and the last operations on the document in question.
@@ -78,7 +78,9 @@ func simulate(t *testing.T, seed uint64, faults []shardtest.Fault) shardtest.Ver
 	synctest.Test(t, func(t *testing.T) {
 		c := shardtest.Start(t, shardtest.Options{Nodes: nodes, Shards: 3, Replicas: 3, Seed: seed, SnapshotBytes: 64 << 10})
 		defer c.Close()
-		create(t, c, w.Collection)
+		if _, err := c.Router().Configure(t.Context(), w.Collection, shard.Configure{Change: shard.Create, Configuration: shardtest.Configuration()}); err != nil {
+			t.Fatal(err)
+		}
 		if nemesis.Cluster = c; *verbose {
 			nemesis.Log = t.Logf
 		}

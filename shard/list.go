@@ -1,0 +1,269 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+
+	"ostraca/retrieval"
+	"ostraca/storage"
+)
+
+// Documents in the order of their ids: pages, counts, and searches among those that a filter lets through.
+
+const (
+	maxScanWork   = 16 << 20 // of filtering, in steps and bytes of fields, after which a page ends: some tenths of a second
+	maxSearchWork = 1 << 27  // of the filter of one search in one shard, likewise: seconds
+	scoreAtOnce   = 1024     // documents that pass a filter are scored so many at a time
+)
+
+// filtering bounds how many filters are evaluated at a time in a process, to half of its processors: a leader that gets none of them is deposed.
+var filtering = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+// walk goes over a collection's documents. It stops after most rows or work, and can go on after last.
+type walk struct {
+	view
+	collection string
+	filter     *filter
+	most       int
+	work       uint64
+
+	last string // id of the last row that it is done with
+	more bool
+	err  error
+}
+
+// ids yields those that the filter lets through, from the first above after on. One that the loop broke at is not done with.
+func (w *walk) ids(ctx context.Context, after string) iter.Seq[string] {
+	var from []byte
+	if after != "" {
+		from = append([]byte(after), 0) // the first key above it
+	}
+	return func(yield func(string) bool) {
+		if w.filter != nil {
+			select {
+			case filtering <- struct{}{}:
+				defer func() { <-filtering }()
+			case <-ctx.Done():
+				w.err = ctx.Err()
+				return
+			}
+		}
+		rows, work := 0, uint64(0)
+		for key := range w.rows.Scan(bucketVersions(w.collection), from) {
+			if w.err = ctx.Err(); w.err != nil {
+				return
+			}
+			id := string(key)
+			if rows == w.most || work >= w.work {
+				w.more = true
+				return
+			}
+			passes, spent, err := w.lets(w.filter, w.collection, id)
+			if w.err = err; err != nil {
+				return
+			}
+			if passes && !yield(id) {
+				w.more = true
+				return
+			}
+			rows, work, w.last = rows+1, work+spent, id
+		}
+		w.err = w.rows.Err()
+	}
+}
+
+// lets tells whether a filter lets a document through, and how much work that was. Of its row it reads the fields, if any.
+func (v view) lets(f *filter, collection, id string) (bool, uint64, error) {
+	if f == nil {
+		return true, 0, nil
+	}
+	return f.lets(id, func() ([]byte, error) {
+		row, err := v.rows.Get(bucketDocuments(collection), []byte(id))
+		if err != nil {
+			return nil, err
+		}
+		return rowFields(id, row)
+	})
+}
+
+// candidates returns the best documents that a filter lets through, all of which are scored.
+func (v view) candidates(ctx context.Context, q *SearchRequest, f *filter) (retrieval.Answer, error) {
+	c := v.collections[q.Collection]
+	if f == nil {
+		return c.Search(ctx, q.Query)
+	}
+	best, err := c.Score(ctx, q.Query, nil)
+	w := &walk{view: v, collection: q.Collection, filter: f, most: math.MaxInt, work: maxSearchWork}
+	var ids []string
+	score := func() {
+		var some retrieval.Answer
+		some, err = c.Score(ctx, q.Query, ids)
+		some.Stats.Segments = 0 // the same as before
+		best, ids = retrieval.Merge(q.Query.K, best, some), ids[:0]
+	}
+	for id := range w.ids(ctx, "") {
+		if ids = append(ids, id); len(ids) == scoreAtOnce {
+			score()
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil && w.err == nil && w.more {
+		err = fmt.Errorf("the filter takes more than %d steps and bytes of fields in a shard: make it cheaper, or list with it and search those ids: %w", maxSearchWork, retrieval.ErrTooLarge)
+	}
+	if err == nil && w.err == nil {
+		score()
+	}
+	return best, errors.Join(err, w.err)
+}
+
+// passing returns those of the ids asked for that are held and pass a filter.
+func (v view) passing(ctx context.Context, q *SearchRequest, f *filter) ([]string, error) {
+	var out []string
+	for _, id := range q.IDs {
+		passes, _, err := v.lets(f, q.Collection, id)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		if passes {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+// List returns a page from this replica's state, or counts one.
+func (r *Replica) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) {
+	f, err := q.check()
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	v, release, err := r.read(ctx, q.Read)
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	defer release()
+	out, err := v.list(ctx, q, f, MaxScanned)
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	out.States = []State{r.state(v)}
+	return out, nil
+}
+
+// check reports why q cannot be asked for of anyone; else it returns its filter.
+func (q *ListRequest) check() (*filter, error) {
+	if err := CheckCollection(q.Collection); err != nil {
+		return nil, err
+	}
+	if err := within("limit", q.Limit, MaxListed); err != nil && !q.Count {
+		return nil, err
+	}
+	return compileFilter(q.Filter)
+}
+
+// list looks at so many rows at most.
+func (v view) list(ctx context.Context, q *ListRequest, f *filter, most int) (*ListAnswer, error) {
+	if _, ok := v.collections[q.Collection]; !ok {
+		return nil, fmt.Errorf("collection %q: %w", q.Collection, retrieval.ErrNotFound)
+	}
+	if q.Count && f == nil && q.After == "" {
+		return &ListAnswer{Count: v.rows.Stat(bucketVersions(q.Collection)).Rows}, nil
+	}
+	out, bytes := &ListAnswer{}, 0
+	w := &walk{view: v, collection: q.Collection, filter: f, most: most, work: maxScanWork}
+	for id := range w.ids(ctx, q.After) {
+		if q.Count {
+			out.Count++
+			continue
+		}
+		if len(out.Documents) == q.Limit {
+			break
+		}
+		d, size, err := v.document(q.Collection, id, q.Codes)
+		if err != nil {
+			return nil, err
+		}
+		if bytes += size; bytes > MaxAnswerBytes && len(out.Documents) > 0 {
+			break
+		}
+		out.Documents = append(out.Documents, d)
+	}
+	if out.More = w.more; w.more {
+		out.Next = w.last
+	}
+	return out, w.err
+}
+
+// List merges the pages of all shards into one, in the order of ids, or adds up what they count.
+func (r *Router) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) {
+	err := checkRead(q.Collection, q.Read)
+	if err == nil {
+		_, err = q.check()
+	}
+	if err == nil && q.After != "" {
+		err = retrieval.CheckID(q.After)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	m, ctx, cancel, err := r.ready(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	defer cancel()
+	parts := fan(len(m.Shards), func(shard uint32) (*ListAnswer, error) {
+		ask, count := *q, uint64(0)
+		for {
+			a, err := hedged(ctx, r, m, shard, q.Read, func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, &ask) })
+			if err != nil || !q.Count {
+				return a, err
+			}
+			count += a.Count
+			if a.Count = count; !a.More {
+				return a, nil
+			}
+			ask.After = a.Next
+		}
+	})
+	if err := whole(r, "list", parts, func(a *ListAnswer) []State { return a.States }); err != nil {
+		return nil, err
+	}
+	answers := make([]*ListAnswer, len(parts))
+	for i, p := range parts {
+		answers[i] = p.value
+	}
+	return mergeLists(q.Limit, answers), nil
+}
+
+// mergeLists makes one page of those of all shards: it ends where the first of them that has more ended, or at its limit.
+func mergeLists(limit int, parts []*ListAnswer) *ListAnswer {
+	out := &ListAnswer{}
+	for _, p := range parts {
+		out.States = append(out.States, p.States...)
+		out.Documents = append(out.Documents, p.Documents...)
+		out.Count += p.Count
+		if p.More && (!out.More || p.Next < out.Next) {
+			out.More, out.Next = true, p.Next
+		}
+	}
+	slices.SortFunc(out.Documents, func(a, b Found) int { return strings.Compare(a.ID, b.ID) })
+	if out.More {
+		out.Documents = slices.DeleteFunc(out.Documents, func(d Found) bool { return d.ID > out.Next })
+	}
+	if len(out.Documents) > limit {
+		out.Documents = out.Documents[:limit]
+		out.More, out.Next = true, out.Documents[limit-1].ID
+	}
+	return out
+}
