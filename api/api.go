@@ -5,7 +5,7 @@ import _ "embed"
 
 //go:generate ./generate.sh
 
-// OpenAPI describes the HTTP paths, as OpenAPI 2.0 in JSON.
+// OpenAPI describes the HTTP paths, as OpenAPI 2.0 in JSON: made of ostraca.proto and openapi.yaml.
 //
 //go:embed ostraca.swagger.json
 var OpenAPI []byte

@@ -8,5 +8,5 @@ protoc -I . -I "$third" \
 	--go_out=. --go_opt=paths=source_relative \
 	--go-grpc_out=. --go-grpc_opt=paths=source_relative \
 	--grpc-gateway_out=. --grpc-gateway_opt=paths=source_relative \
-	--openapiv2_out=. --openapiv2_opt=json_names_for_fields=false,simple_operation_ids=true,disable_default_errors=false \
+	--openapiv2_out=. --openapiv2_opt=json_names_for_fields=false,simple_operation_ids=true,disable_default_errors=true,openapi_configuration=openapi.yaml \
 	ostraca.proto

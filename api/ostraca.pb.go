@@ -198,10 +198,9 @@ type Document struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // everything before the last '#' is its parent
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Fields        *structpb.Struct       `protobuf:"bytes,3,opt,name=fields,proto3" json:"fields,omitempty"`    // numbers are float64, as in JSON; an integer beyond 2^53 is refused
-	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"` // of the last write; given, never taken
-	Tokens        []*Vector              `protobuf:"bytes,5,rep,name=tokens,proto3" json:"tokens,omitempty"`    // where vectors come from outside, or were asked for
-	Codes         *Codes                 `protobuf:"bytes,6,opt,name=codes,proto3" json:"codes,omitempty"`      // the stored form of tokens: the one or the other
-	Spans         []*Span                `protobuf:"bytes,7,rep,name=spans,proto3" json:"spans,omitempty"`      // of tokens or codes, one each, or none
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"` // of the last write
+	Codes         *Codes                 `protobuf:"bytes,5,opt,name=codes,proto3" json:"codes,omitempty"`      // where they were asked for
+	Spans         []*Span                `protobuf:"bytes,6,rep,name=spans,proto3" json:"spans,omitempty"`      // with codes: of each token, in the text; or none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,13 +263,6 @@ func (x *Document) GetVersion() uint64 {
 	return 0
 }
 
-func (x *Document) GetTokens() []*Vector {
-	if x != nil {
-		return x.Tokens
-	}
-	return nil
-}
-
 func (x *Document) GetCodes() *Codes {
 	if x != nil {
 		return x.Codes
@@ -291,6 +283,7 @@ type Projection struct {
 	// document does not change the projection.
 	SampleTexts   []string  `protobuf:"bytes,1,rep,name=sample_texts,json=sampleTexts,proto3" json:"sample_texts,omitempty"`
 	SampleTokens  []*Vector `protobuf:"bytes,2,rep,name=sample_tokens,json=sampleTokens,proto3" json:"sample_tokens,omitempty"`
+	Name          string    `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"` // of the sample, told with the collection; empty: sample
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +332,13 @@ func (x *Projection) GetSampleTokens() []*Vector {
 	return nil
 }
 
+func (x *Projection) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type CreateCollectionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -346,7 +346,7 @@ type CreateCollectionRequest struct {
 	Width         uint32                 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`                                // dimensions that are stored; 0: the encoder's. Fewer than the vectors have: they are projected
 	Encoder       string                 `protobuf:"bytes,4,opt,name=encoder,proto3" json:"encoder,omitempty"`                             // empty: the router's; "none": vectors from outside
 	VectorWidth   uint32                 `protobuf:"varint,5,opt,name=vector_width,json=vectorWidth,proto3" json:"vector_width,omitempty"` // of vectors from outside that are projected; 0: width
-	Projection    *Projection            `protobuf:"bytes,6,opt,name=projection,proto3" json:"projection,omitempty"`                       // empty: the one that ships with the encoder
+	Projection    *Projection            `protobuf:"bytes,6,opt,name=projection,proto3" json:"projection,omitempty"`                       // to fewer dimensions; absent: the one that ships with the encoder
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`          // a collection that is there already, of the same kind, is no error
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -440,9 +440,9 @@ type Collection struct {
 	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	VectorWidth   uint32                 `protobuf:"varint,6,opt,name=vector_width,json=vectorWidth,proto3" json:"vector_width,omitempty"` // of the vectors before they are projected; equal to width where they are not
 	Projection    string                 `protobuf:"bytes,7,opt,name=projection,proto3" json:"projection,omitempty"`                       // what it was fitted on, empty where there is none
-	Documents     uint64                 `protobuf:"varint,8,opt,name=documents,proto3" json:"documents,omitempty"`
+	Documents     uint64                 `protobuf:"varint,8,opt,name=documents,proto3" json:"documents,omitempty"`                        // of the shards that answer, as tokens
 	Tokens        uint64                 `protobuf:"varint,9,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"` // of its data, over all shards
+	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"` // of its data, over all shards, hexadecimal; empty where one does not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +630,7 @@ func (x *ListCollectionsResponse) GetCollections() []*Collection {
 type DropCollectionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	AllowMissing  bool                   `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"` // none of this name is no error: for a drop that is repeated
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -669,6 +670,13 @@ func (x *DropCollectionRequest) GetCollection() string {
 		return x.Collection
 	}
 	return ""
+}
+
+func (x *DropCollectionRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
 }
 
 type DropCollectionResponse struct {
@@ -890,6 +898,7 @@ type PutDocument struct {
 	Spans         []*Span                `protobuf:"bytes,6,rep,name=spans,proto3" json:"spans,omitempty"`                                 // of tokens or codes
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`          // write only where there is no document of this id
 	IfVersion     *uint64                `protobuf:"varint,8,opt,name=if_version,json=ifVersion,proto3,oneof" json:"if_version,omitempty"` // write only over this version
+	Version       uint64                 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`                            // not looked at: so that a line of an export can be put as it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -976,6 +985,13 @@ func (x *PutDocument) GetIfAbsent() bool {
 func (x *PutDocument) GetIfVersion() uint64 {
 	if x != nil && x.IfVersion != nil {
 		return *x.IfVersion
+	}
+	return 0
+}
+
+func (x *PutDocument) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
 	}
 	return 0
 }
@@ -1168,7 +1184,7 @@ func (x *PatchRequest) GetOperationId() string {
 	return ""
 }
 
-// Error is why one of several did not take effect.
+// Error is why one of several did not take effect; over HTTP it is also the body of every error.
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`     // the name of the gRPC code, such as ALREADY_EXISTS
@@ -1233,7 +1249,7 @@ type WriteOutcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`                      // of the document that was written, or that stood in the way
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`                           // not there: it was written
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`                           // absent: it was written
 	Tokens        uint32                 `protobuf:"varint,4,opt,name=tokens,proto3" json:"tokens,omitempty"`                        // of a put
 	TokensCut     uint32                 `protobuf:"varint,5,opt,name=tokens_cut,json=tokensCut,proto3" json:"tokens_cut,omitempty"` // of a put: left out by max_tokens or the model's own length
 	unknownFields protoimpl.UnknownFields
@@ -1640,9 +1656,9 @@ func (x *GetResponse) GetMissing() []string {
 type ListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
-	Cursor        string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"` // next_cursor of the page before; empty starts
+	Cursor        string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"` // the id after which the page begins: next_cursor of the page before; empty starts
 	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`  // documents, at most; 0: 100
-	Filter        string                 `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"` // an expression of docs/endpoint.md, such as fields.year >= 2020.0 && fields.lang == "en"
+	Filter        string                 `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"` // an expression of docs/endpoint.md, such as fields.year >= 2020 && fields.lang == "en"
 	Read          string                 `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
 	After         []*Receipt             `protobuf:"bytes,6,rep,name=after,proto3" json:"after,omitempty"`
 	Codes         bool                   `protobuf:"varint,7,opt,name=codes,proto3" json:"codes,omitempty"`
@@ -1900,7 +1916,7 @@ type ExportRequest struct {
 	Codes         bool                   `protobuf:"varint,3,opt,name=codes,proto3" json:"codes,omitempty"`
 	Read          string                 `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
 	After         []*Receipt             `protobuf:"bytes,5,rep,name=after,proto3" json:"after,omitempty"`
-	Cursor        string                 `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"` // start after this id
+	Cursor        string                 `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"` // the id after which it begins, such as the last one that came before a break; empty starts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1990,7 +2006,7 @@ type SearchRequest struct {
 	AllowPartial  bool                   `protobuf:"varint,9,opt,name=allow_partial,json=allowPartial,proto3" json:"allow_partial,omitempty"` // an answer that lacks shards, named in missing_shards, is no error
 	QueryTokens   uint32                 `protobuf:"varint,10,opt,name=query_tokens,json=queryTokens,proto3" json:"query_tokens,omitempty"`   // the text is cut to, [CLS] and [SEP] counted; 0: the router's setting
 	Unweighted    bool                   `protobuf:"varint,11,opt,name=unweighted,proto3" json:"unweighted,omitempty"`                        // all tokens of the question weigh alike
-	IdsOnly       bool                   `protobuf:"varint,12,opt,name=ids_only,json=idsOnly,proto3" json:"ids_only,omitempty"`               // hits without text and fields
+	IdsOnly       bool                   `protobuf:"varint,12,opt,name=ids_only,json=idsOnly,proto3" json:"ids_only,omitempty"`               // hits without text, fields and version
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2114,12 +2130,12 @@ type Alignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	QueryToken    string                 `protobuf:"bytes,1,opt,name=query_token,json=queryToken,proto3" json:"query_token,omitempty"`
 	QuerySpan     *Span                  `protobuf:"bytes,2,opt,name=query_span,json=querySpan,proto3" json:"query_span,omitempty"`
-	Weight        float32                `protobuf:"fixed32,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	Weight        float64                `protobuf:"fixed64,3,opt,name=weight,proto3" json:"weight,omitempty"`
 	Position      uint32                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"` // of the document's token
-	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`          // that the document's token stands for
+	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`          // that the document's token stands for; empty with ids_only, and where a document has no spans
 	Span          *Span                  `protobuf:"bytes,6,opt,name=span,proto3" json:"span,omitempty"`
-	Cosine        float32                `protobuf:"fixed32,7,opt,name=cosine,proto3" json:"cosine,omitempty"`
-	Score         float32                `protobuf:"fixed32,8,opt,name=score,proto3" json:"score,omitempty"` // weight times cosine; they add up to the hit's score
+	Cosine        float64                `protobuf:"fixed64,7,opt,name=cosine,proto3" json:"cosine,omitempty"`
+	Score         float64                `protobuf:"fixed64,8,opt,name=score,proto3" json:"score,omitempty"` // weight times cosine; they add up to the hit's score
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2168,7 +2184,7 @@ func (x *Alignment) GetQuerySpan() *Span {
 	return nil
 }
 
-func (x *Alignment) GetWeight() float32 {
+func (x *Alignment) GetWeight() float64 {
 	if x != nil {
 		return x.Weight
 	}
@@ -2196,14 +2212,14 @@ func (x *Alignment) GetSpan() *Span {
 	return nil
 }
 
-func (x *Alignment) GetCosine() float32 {
+func (x *Alignment) GetCosine() float64 {
 	if x != nil {
 		return x.Cosine
 	}
 	return 0
 }
 
-func (x *Alignment) GetScore() float32 {
+func (x *Alignment) GetScore() float64 {
 	if x != nil {
 		return x.Score
 	}
@@ -2607,7 +2623,7 @@ type RerankRequest struct {
 	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Tokens        []*Vector              `protobuf:"bytes,3,rep,name=tokens,proto3" json:"tokens,omitempty"`
-	Ids           []string               `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`     // of the collection; or
+	Ids           []string               `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`     // of the collection, those not held are in no hit; or
 	Texts         []string               `protobuf:"bytes,5,rep,name=texts,proto3" json:"texts,omitempty"` // of the caller's own: hits are named by their place, "0", "1", ...
 	Read          string                 `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
 	After         []*Receipt             `protobuf:"bytes,7,rep,name=after,proto3" json:"after,omitempty"`
@@ -3195,14 +3211,15 @@ func (x *NodeStatus) GetLeads() uint32 {
 }
 
 type ShardStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	Leader        string                 `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"` // empty: none is known
-	Commit        uint64                 `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
-	DigestsAgree  bool                   `protobuf:"varint,4,opt,name=digests_agree,json=digestsAgree,proto3" json:"digests_agree,omitempty"` // of the replicas that stand at the same index
-	Replicas      []*ReplicaStatus       `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Shard           uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Leader          string                 `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"` // empty: none is known
+	Commit          uint64                 `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	DigestsAgree    bool                   `protobuf:"varint,4,opt,name=digests_agree,json=digestsAgree,proto3" json:"digests_agree,omitempty"`          // no two replicas that stand at the same index differ
+	DigestsCompared uint32                 `protobuf:"varint,6,opt,name=digests_compared,json=digestsCompared,proto3" json:"digests_compared,omitempty"` // replicas that stand where another does; none, and digests_agree says nothing
+	Replicas        []*ReplicaStatus       `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ShardStatus) Reset() {
@@ -3263,6 +3280,13 @@ func (x *ShardStatus) GetDigestsAgree() bool {
 	return false
 }
 
+func (x *ShardStatus) GetDigestsCompared() uint32 {
+	if x != nil {
+		return x.DigestsCompared
+	}
+	return 0
+}
+
 func (x *ShardStatus) GetReplicas() []*ReplicaStatus {
 	if x != nil {
 		return x.Replicas
@@ -3277,7 +3301,7 @@ type ReplicaStatus struct {
 	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
 	Commit        uint64                 `protobuf:"varint,4,opt,name=commit,proto3" json:"commit,omitempty"`
 	Applied       uint64                 `protobuf:"varint,5,opt,name=applied,proto3" json:"applied,omitempty"`
-	Lag           uint64                 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`      // entries behind the most that a replica of the shard has committed
+	Lag           uint64                 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`      // entries behind the replica that has applied most (what is committed may be Raft's own, and applied nowhere)
 	Digest        string                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"` // of the whole state, at applied
 	Documents     uint64                 `protobuf:"varint,8,opt,name=documents,proto3" json:"documents,omitempty"`
 	Tokens        uint64                 `protobuf:"varint,9,opt,name=tokens,proto3" json:"tokens,omitempty"`
@@ -3525,19 +3549,19 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x06scales\x18\x04 \x01(\fR\x06scales\".\n" +
 	"\x04Span\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x10\n" +
-	"\x03end\x18\x02 \x01(\rR\x03end\"\xf6\x01\n" +
+	"\x03end\x18\x02 \x01(\rR\x03end\"\xca\x01\n" +
 	"\bDocument\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12/\n" +
 	"\x06fields\x18\x03 \x01(\v2\x17.google.protobuf.StructR\x06fields\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\x12*\n" +
-	"\x06tokens\x18\x05 \x03(\v2\x12.ostraca.v1.VectorR\x06tokens\x12'\n" +
-	"\x05codes\x18\x06 \x01(\v2\x11.ostraca.v1.CodesR\x05codes\x12&\n" +
-	"\x05spans\x18\a \x03(\v2\x10.ostraca.v1.SpanR\x05spans\"h\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12'\n" +
+	"\x05codes\x18\x05 \x01(\v2\x11.ostraca.v1.CodesR\x05codes\x12&\n" +
+	"\x05spans\x18\x06 \x03(\v2\x10.ostraca.v1.SpanR\x05spans\"|\n" +
 	"\n" +
 	"Projection\x12!\n" +
 	"\fsample_texts\x18\x01 \x03(\tR\vsampleTexts\x127\n" +
-	"\rsample_tokens\x18\x02 \x03(\v2\x12.ostraca.v1.VectorR\fsampleTokens\"\xeb\x01\n" +
+	"\rsample_tokens\x18\x02 \x03(\v2\x12.ostraca.v1.VectorR\fsampleTokens\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\xeb\x01\n" +
 	"\x17CreateCollectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05codec\x18\x02 \x01(\tR\x05codec\x12\x14\n" +
@@ -3565,11 +3589,12 @@ const file_ostraca_proto_rawDesc = "" +
 	" \x01(\tR\x06digest\"\x18\n" +
 	"\x16ListCollectionsRequest\"S\n" +
 	"\x17ListCollectionsResponse\x128\n" +
-	"\vcollections\x18\x01 \x03(\v2\x16.ostraca.v1.CollectionR\vcollections\"7\n" +
+	"\vcollections\x18\x01 \x03(\v2\x16.ostraca.v1.CollectionR\vcollections\"\\\n" +
 	"\x15DropCollectionRequest\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
-	"collection\".\n" +
+	"collection\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\".\n" +
 	"\x16DropCollectionResponse\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"\x15\n" +
 	"\x13NewOperationRequest\"T\n" +
@@ -3583,7 +3608,7 @@ const file_ostraca_proto_rawDesc = "" +
 	"generation\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x17\n" +
-	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\xaf\x02\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\"\xc9\x02\n" +
 	"\vPutDocument\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12/\n" +
@@ -3593,7 +3618,8 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x05spans\x18\x06 \x03(\v2\x10.ostraca.v1.SpanR\x05spans\x12\x1b\n" +
 	"\tif_absent\x18\a \x01(\bR\bifAbsent\x12\"\n" +
 	"\n" +
-	"if_version\x18\b \x01(\x04H\x00R\tifVersion\x88\x01\x01B\r\n" +
+	"if_version\x18\b \x01(\x04H\x00R\tifVersion\x88\x01\x01\x12\x18\n" +
+	"\aversion\x18\t \x01(\x04R\aversionB\r\n" +
 	"\v_if_version\"\xa5\x01\n" +
 	"\n" +
 	"PutRequest\x12\x1e\n" +
@@ -3711,12 +3737,12 @@ const file_ostraca_proto_rawDesc = "" +
 	"queryToken\x12/\n" +
 	"\n" +
 	"query_span\x18\x02 \x01(\v2\x10.ostraca.v1.SpanR\tquerySpan\x12\x16\n" +
-	"\x06weight\x18\x03 \x01(\x02R\x06weight\x12\x1a\n" +
+	"\x06weight\x18\x03 \x01(\x01R\x06weight\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\rR\bposition\x12\x12\n" +
 	"\x04text\x18\x05 \x01(\tR\x04text\x12$\n" +
 	"\x04span\x18\x06 \x01(\v2\x10.ostraca.v1.SpanR\x04span\x12\x16\n" +
-	"\x06cosine\x18\a \x01(\x02R\x06cosine\x12\x14\n" +
-	"\x05score\x18\b \x01(\x02R\x05score\"\xc1\x01\n" +
+	"\x06cosine\x18\a \x01(\x01R\x06cosine\x12\x14\n" +
+	"\x05score\x18\b \x01(\x01R\x05score\"\xc1\x01\n" +
 	"\x03Hit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x12\x12\n" +
@@ -3802,12 +3828,13 @@ const file_ostraca_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05alive\x18\x03 \x01(\bR\x05alive\x12\x1a\n" +
 	"\breplicas\x18\x04 \x01(\rR\breplicas\x12\x14\n" +
-	"\x05leads\x18\x05 \x01(\rR\x05leads\"\xaf\x01\n" +
+	"\x05leads\x18\x05 \x01(\rR\x05leads\"\xda\x01\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x16\n" +
 	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12#\n" +
-	"\rdigests_agree\x18\x04 \x01(\bR\fdigestsAgree\x125\n" +
+	"\rdigests_agree\x18\x04 \x01(\bR\fdigestsAgree\x12)\n" +
+	"\x10digests_compared\x18\x06 \x01(\rR\x0fdigestsCompared\x125\n" +
 	"\breplicas\x18\x05 \x03(\v2\x19.ostraca.v1.ReplicaStatusR\breplicas\"\xbc\x03\n" +
 	"\rReplicaStatus\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
@@ -3929,88 +3956,87 @@ var file_ostraca_proto_goTypes = []any{
 }
 var file_ostraca_proto_depIdxs = []int32{
 	49, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
-	0,  // 1: ostraca.v1.Document.tokens:type_name -> ostraca.v1.Vector
-	1,  // 2: ostraca.v1.Document.codes:type_name -> ostraca.v1.Codes
-	2,  // 3: ostraca.v1.Document.spans:type_name -> ostraca.v1.Span
-	0,  // 4: ostraca.v1.Projection.sample_tokens:type_name -> ostraca.v1.Vector
-	4,  // 5: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
-	6,  // 6: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
-	49, // 7: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
-	0,  // 8: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
-	1,  // 9: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
-	2,  // 10: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
-	14, // 11: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
-	49, // 12: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
-	16, // 13: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
-	18, // 14: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
-	19, // 15: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
-	13, // 16: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
-	13, // 17: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
-	13, // 18: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 19: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
-	13, // 20: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 21: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
-	13, // 22: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
-	13, // 23: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
-	0,  // 24: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
-	13, // 25: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 26: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
-	2,  // 27: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
-	49, // 28: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
-	31, // 29: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
-	32, // 30: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
-	33, // 31: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
-	34, // 32: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
-	18, // 33: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
-	30, // 34: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
-	35, // 35: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
-	0,  // 36: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
-	13, // 37: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 38: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
-	40, // 39: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
-	41, // 40: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
-	45, // 41: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
-	46, // 42: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
-	6,  // 43: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
-	48, // 44: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
-	47, // 45: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
-	5,  // 46: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
-	7,  // 47: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
-	9,  // 48: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
-	11, // 49: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
-	15, // 50: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
-	17, // 51: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
-	21, // 52: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
-	23, // 53: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
-	25, // 54: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
-	27, // 55: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
-	29, // 56: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
-	30, // 57: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
-	36, // 58: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
-	38, // 59: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
-	39, // 60: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
-	43, // 61: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
-	6,  // 62: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
-	8,  // 63: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
-	10, // 64: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
-	12, // 65: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
-	20, // 66: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
-	20, // 67: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
-	22, // 68: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
-	24, // 69: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
-	26, // 70: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
-	28, // 71: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
-	3,  // 72: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
-	35, // 73: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
-	37, // 74: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
-	35, // 75: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
-	42, // 76: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
-	44, // 77: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
-	62, // [62:78] is the sub-list for method output_type
-	46, // [46:62] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	1,  // 1: ostraca.v1.Document.codes:type_name -> ostraca.v1.Codes
+	2,  // 2: ostraca.v1.Document.spans:type_name -> ostraca.v1.Span
+	0,  // 3: ostraca.v1.Projection.sample_tokens:type_name -> ostraca.v1.Vector
+	4,  // 4: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
+	6,  // 5: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
+	49, // 6: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
+	0,  // 7: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
+	1,  // 8: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
+	2,  // 9: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
+	14, // 10: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
+	49, // 11: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
+	16, // 12: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
+	18, // 13: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
+	19, // 14: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
+	13, // 15: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
+	13, // 16: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
+	13, // 17: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 18: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
+	13, // 19: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 20: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
+	13, // 21: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
+	13, // 22: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
+	0,  // 23: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
+	13, // 24: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
+	2,  // 25: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
+	2,  // 26: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
+	49, // 27: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
+	31, // 28: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
+	32, // 29: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
+	33, // 30: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
+	34, // 31: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
+	18, // 32: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
+	30, // 33: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
+	35, // 34: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
+	0,  // 35: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
+	13, // 36: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
+	2,  // 37: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
+	40, // 38: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
+	41, // 39: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
+	45, // 40: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
+	46, // 41: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
+	6,  // 42: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
+	48, // 43: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
+	47, // 44: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
+	5,  // 45: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
+	7,  // 46: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
+	9,  // 47: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
+	11, // 48: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
+	15, // 49: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
+	17, // 50: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
+	21, // 51: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
+	23, // 52: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
+	25, // 53: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
+	27, // 54: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
+	29, // 55: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
+	30, // 56: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
+	36, // 57: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
+	38, // 58: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
+	39, // 59: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
+	43, // 60: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
+	6,  // 61: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
+	8,  // 62: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
+	10, // 63: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
+	12, // 64: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
+	20, // 65: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
+	20, // 66: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
+	22, // 67: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
+	24, // 68: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
+	26, // 69: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
+	28, // 70: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
+	3,  // 71: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
+	35, // 72: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
+	37, // 73: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
+	35, // 74: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
+	42, // 75: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
+	44, // 76: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
+	61, // [61:77] is the sub-list for method output_type
+	45, // [45:61] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_ostraca_proto_init() }

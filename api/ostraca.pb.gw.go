@@ -83,6 +83,8 @@ func local_request_Memory_ListCollections_0(ctx context.Context, marshaler runti
 	return msg, metadata, err
 }
 
+var filter_Memory_DropCollection_0 = &utilities.DoubleArray{Encoding: map[string]int{"collection": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
 func request_Memory_DropCollection_0(ctx context.Context, marshaler runtime.Marshaler, client MemoryClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq DropCollectionRequest
@@ -96,6 +98,12 @@ func request_Memory_DropCollection_0(ctx context.Context, marshaler runtime.Mars
 	protoReq.Collection, err = runtime.String(val)
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "collection", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_Memory_DropCollection_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	if req.Body != nil {
 		_, _ = io.Copy(io.Discard, req.Body)
@@ -117,6 +125,12 @@ func local_request_Memory_DropCollection_0(ctx context.Context, marshaler runtim
 	protoReq.Collection, err = runtime.String(val)
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "collection", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_Memory_DropCollection_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	msg, err := server.DropCollection(ctx, &protoReq)
 	return msg, metadata, err

@@ -66,7 +66,8 @@ type MemoryClient interface {
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Count counts documents, all or those that a filter lets through.
 	Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error)
-	// Export streams all documents in the order of their ids; over HTTP a JSON object a line, the document in its member result.
+	// Export streams all documents in the order of their ids: over HTTP a document a line. An error on the way is the last line, an object with
+	// the only member error.
 	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Document], error)
 	// Search finds the best documents for a question.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
@@ -283,7 +284,8 @@ type MemoryServer interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Count counts documents, all or those that a filter lets through.
 	Count(context.Context, *CountRequest) (*CountResponse, error)
-	// Export streams all documents in the order of their ids; over HTTP a JSON object a line, the document in its member result.
+	// Export streams all documents in the order of their ids: over HTTP a document a line. An error on the way is the last line, an object with
+	// the only member error.
 	Export(*ExportRequest, grpc.ServerStreamingServer[Document]) error
 	// Search finds the best documents for a question.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)

@@ -1,0 +1,162 @@
+package endpoint
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"ostraca/api"
+	"ostraca/retrieval"
+	"ostraca/shard"
+)
+
+// noEncoder is the encoder of a collection whose vectors come from outside.
+const noEncoder = "none"
+
+func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionRequest) (*api.Collection, error) {
+	name := q.GetName()
+	if err := shard.CheckCollection(name); err != nil {
+		return nil, fmt.Errorf("create collection: %w", err)
+	}
+	held, there := s.router.Map().Collections[name]
+	if there && !q.GetIfAbsent() {
+		return nil, fmt.Errorf("create collection %q: %w", name, shard.ErrExists)
+	}
+	c, err := s.configuration(ctx, q)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("create collection: %w", err)
+	case there && !sameKind(held, c):
+		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, shard.ErrExists)
+	case !there:
+		if _, err := s.router.Configure(ctx, name, shard.Configure{Change: shard.Create, Configuration: c}); err != nil {
+			return nil, fmt.Errorf("create collection: %w", err)
+		}
+	}
+	return s.collection(ctx, name)
+}
+
+// sameKind tells whether a collection that is held is what was asked for: its key and epoch are its own.
+func sameKind(held, asked shard.Configuration) bool {
+	asked.Key, asked.Epoch = held.Key, held.Epoch
+	return held == asked
+}
+
+// configuration returns what a collection is to be. Its vectors are of the encoder, or from outside; where it is to hold fewer dimensions than
+// they have they are projected.
+func (s *Service) configuration(ctx context.Context, q *api.CreateCollectionRequest) (shard.Configuration, error) {
+	c := shard.Configuration{Codec: cmp.Or(retrieval.Codec(q.GetCodec()), retrieval.Int8), Width: int(q.GetWidth()), Epoch: 1}
+	from := int(q.GetVectorWidth()) // dimensions of its vectors
+	switch {
+	case q.GetEncoder() == noEncoder:
+		if c.Width == 0 {
+			return c, fmt.Errorf("width is missing: of vectors from outside it must be said: %w", retrieval.ErrInvalid)
+		}
+		from = cmp.Or(from, c.Width)
+	case s.encoder == nil:
+		return c, fmt.Errorf("this router has no encoder: say encoder %q for vectors from outside: %w", noEncoder, retrieval.ErrInvalid)
+	case q.GetEncoder() != "" && q.GetEncoder() != s.encoder.Hash():
+		return c, fmt.Errorf("encoder %.70q is not the router's, which is %q: leave it out, or say %q: %w", q.GetEncoder(), s.encoder.Hash(), noEncoder, retrieval.ErrInvalid)
+	default:
+		c.Encoder = s.encoder.Hash()
+		c.Width = cmp.Or(c.Width, s.encoder.Width())
+		if from = cmp.Or(from, s.encoder.Width()); from != s.encoder.Width() {
+			return c, fmt.Errorf("vector_width is %d, the encoder's vectors have %d: leave it out: %w", from, s.encoder.Width(), retrieval.ErrInvalid)
+		}
+	}
+	switch p := q.GetProjection(); {
+	case c.Width > from:
+		return c, fmt.Errorf("width is %d, and the vectors have %d: it cannot be more: %w", c.Width, from, retrieval.ErrInvalid)
+	case c.Width == from && p != nil:
+		return c, fmt.Errorf("there is a projection and nothing to project: width is %d, as the vectors have: %w", c.Width, retrieval.ErrInvalid)
+	case c.Width == from:
+		return c, nil
+	}
+	return s.projected(ctx, c, from, q.GetProjection())
+}
+
+// projected returns c with the projection of its vectors, from dimensions each, that was asked for.
+func (s *Service) projected(ctx context.Context, c shard.Configuration, from int, p *api.Projection) (shard.Configuration, error) {
+	if err := atMost(len(p.GetSampleTexts()), MaxSampleTexts, "texts of a sample", "fewer are enough"); err != nil {
+		return c, err
+	}
+	sample := shard.Sample{Name: cmp.Or(p.GetName(), "sample"), Texts: p.GetSampleTexts(), Width: from}
+	if len(p.GetSampleTokens()) > 0 {
+		var err error
+		if sample.Vectors, sample.Width, err = vectorsOf(p.GetSampleTokens()); err != nil {
+			return c, fmt.Errorf("sample: %w", err)
+		}
+		if sample.Width != from {
+			return c, fmt.Errorf("the sample's vectors have %d dimensions, those of the collection %d: %w", sample.Width, from, retrieval.ErrInvalid)
+		}
+	}
+	var err error
+	c.Projection, err = s.router.ProjectionFor(ctx, c, sample)
+	return c, err
+}
+
+// collection tells of one, or that it is not there.
+func (s *Service) collection(ctx context.Context, name string) (*api.Collection, error) {
+	all, err := s.listCollections(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range all.Collections {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("collection %q: %w", name, retrieval.ErrNotFound)
+}
+
+func (s *Service) listCollections(ctx context.Context) (*api.ListCollectionsResponse, error) {
+	all, err := s.router.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list collections: %w", err)
+	}
+	return &api.ListCollectionsResponse{Collections: collections(s.router.Map(), all)}, nil
+}
+
+// collections adds up what the shards hold, each as its furthest replica has it. Where a shard does not answer there is no digest.
+func collections(m *shard.Map, all *shard.Status) []*api.Collection {
+	furthest := map[uint32]*shard.ReplicaStatus{}
+	for i, r := range all.Shards {
+		if f := furthest[r.Shard]; r.Role != unreachable && (f == nil || r.Applied > f.Applied) {
+			furthest[r.Shard] = &all.Shards[i]
+		}
+	}
+	var out []*api.Collection
+	for _, name := range sorted(m.Collections) {
+		c := m.Collections[name]
+		x := &api.Collection{Name: name, Codec: string(c.Codec), Width: uint32(c.Width), Encoder: c.Encoder, Epoch: c.Epoch, VectorWidth: uint32(c.VectorWidth())}
+		if !c.Projection.IsZero() {
+			x.Projection = c.Projection.Sample().String()
+		}
+		var sum shard.CollectionStatus
+		for _, r := range furthest {
+			for _, held := range r.Collections {
+				if held.Name == name {
+					sum.Documents, sum.Tokens, sum.Digest = sum.Documents+held.Documents, sum.Tokens+held.Tokens, sum.Digest.Add(held.Digest)
+				}
+			}
+		}
+		x.Documents, x.Tokens = uint64(sum.Documents), uint64(sum.Tokens)
+		if len(furthest) == len(m.Shards) {
+			x.Digest = sum.Digest.String()
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func (s *Service) dropCollection(ctx context.Context, q *api.DropCollectionRequest) (*api.DropCollectionResponse, error) {
+	n, err := s.router.Configure(ctx, q.GetCollection(), shard.Configure{Change: shard.Drop})
+	if q.GetAllowMissing() && errors.Is(err, retrieval.ErrNotFound) {
+		return &api.DropCollectionResponse{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("drop collection: %w", err)
+	}
+	return &api.DropCollectionResponse{Count: uint32(n)}, nil
+}
