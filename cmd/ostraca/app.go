@@ -10,15 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"ostraca/retrieval"
-	"ostraca/retrieval/encoder"
-	"ostraca/retrieval/encoder/bge"
 	"ostraca/retrieval/kernel"
 )
 
@@ -29,6 +25,7 @@ type app struct {
 	json     bool
 	kernel   string
 	threads  int
+	model    string // of --encoder
 }
 
 // sink remembers that output could not be written, which is told at the end.
@@ -71,15 +68,6 @@ func (a *app) set() (*kernel.Set, error) {
 		return nil, fmt.Errorf("--kernel: %w", err)
 	}
 	return s, nil
-}
-
-// encoder loads the embedded default encoder.
-func (a *app) encoder() (*encoder.Encoder, error) {
-	set, err := a.set()
-	if err != nil {
-		return nil, err
-	}
-	return encoder.Load(bge.Weights(), set)
 }
 
 // checkK tells before the work that k is out of range.
@@ -135,8 +123,23 @@ func first[T any](all iter.Seq2[T, error], n int) iter.Seq2[T, error] {
 	}
 }
 
-// writeLines writes rows as a JSON object a line, to a file of another name first: an interrupted run leaves none.
-func writeLines[T any](path string, rows []T) (err error) {
+// writeLines writes rows as a JSON object a line.
+func writeLines[T any](path string, rows []T) error {
+	return writeFile(path, func(w io.Writer) error {
+		for _, row := range rows {
+			if err := json.NewEncoder(w).Encode(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// writeFile writes a file that is not there yet, under another name first: an interrupted run leaves none.
+func writeFile(path string, fill func(io.Writer) error) (err error) {
+	if err := checkWritable(path); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -147,10 +150,8 @@ func writeLines[T any](path string, rows []T) (err error) {
 		}
 	}()
 	w := bufio.NewWriter(f)
-	for _, row := range rows {
-		if err = json.NewEncoder(w).Encode(row); err != nil {
-			return err
-		}
+	if err = fill(w); err != nil {
+		return err
 	}
 	if err = w.Flush(); err != nil {
 		return err
@@ -173,7 +174,9 @@ func checkWritable(path string) error {
 		return fmt.Errorf("%s is already there: choose another file, or delete it: %w", path, retrieval.ErrInvalid)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
+	if p := (*os.PathError)(nil); errors.As(err, &p) { // which names a file that nobody asked for
+		return fmt.Errorf("%s cannot be written: %w", path, p.Err)
+	} else if err != nil {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
@@ -202,52 +205,10 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// progress shows how far a long step is, on standard error: a bar with rate and time left for a person, a line every few seconds
-// for a log.
-type progress struct {
-	bar   *progressbar.ProgressBar
-	what  string
-	out   io.Writer
-	total int
-	done  int
-	start time.Time
-	told  time.Time
-}
-
-const linePeriod = 5 * time.Second
-
-func (a *app) progress(what string, total int) *progress {
-	p := &progress{what: what, out: a.err, total: total, start: time.Now(), told: time.Now()}
-	if isTerminal(a.err) {
-		p.bar = progressbar.NewOptions(total,
-			progressbar.OptionSetWriter(a.err),
-			progressbar.OptionSetDescription(fmt.Sprintf("%-18s", what)),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("texts"),
-			progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionOnCompletion(func() { fmt.Fprintln(a.err) }))
-		_ = p.bar.RenderBlank()
+// plural counts things for a person.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return p
-}
-
-// end leaves the bar's line where it stopped short.
-func (p *progress) end() {
-	if p.bar != nil && p.done < p.total {
-		fmt.Fprintln(p.out)
-	}
-}
-
-func (p *progress) add(n int) {
-	p.done += n
-	if p.bar != nil {
-		_ = p.bar.Add(n) // a bar that cannot be drawn is no reason to stop
-		return
-	}
-	if now := time.Now(); now.Sub(p.told) >= linePeriod {
-		p.told = now
-		rate := float64(p.done) / now.Sub(p.start).Seconds()
-		fmt.Fprintf(p.out, "%s: %d of %d, %.0f/s, %.0f s left\n", p.what, p.done, p.total, rate, float64(p.total-p.done)/rate)
-	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -18,6 +18,7 @@ type benchOptions struct {
 	queries int
 	recall  int
 	ids     string
+	served  servedOptions
 }
 
 func newBench(a *app) *cobra.Command {
@@ -27,10 +28,14 @@ func newBench(a *app) *cobra.Command {
 		Short: "Measure speed, memory and recall on token vectors",
 		Long: "Loads the vectors in DIR (made by encode, or by any other tool in the same layout), asks its queries for 10 and 100 documents\n" +
 			"with the exact engine, and reports times, memory, and recall against MaxSim of the same vectors in float32.\n" +
-			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.",
+			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.\n" +
+			"With --nodes and --shards, or --router, it also loads a cluster and asks it beside the engine, in turn, by several clients at once.",
 		Example: "  ostraca encode DIR --out vectors && ostraca bench vectors --threads 1",
 		Args:    needs("DIR", false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.served.where(c.Flags()); err != nil {
+				return err
+			}
 			r, err := a.bench(c.Context(), args[0], o)
 			if err != nil {
 				return err
@@ -45,6 +50,7 @@ func newBench(a *app) *cobra.Command {
 	f := c.Flags()
 	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")
 	f.IntVar(&o.recall, "recall-queries", 20, "of those, how many to check against float32, which is slow; 0 checks none")
+	o.served.register(f)
 	f.StringVar(&o.ids, "ids", "", "write the rows found to this file: a JSON object a line with recall_target, k and ids")
 	return c
 }
@@ -62,6 +68,10 @@ type benchReport struct {
 	Kernel         string        `json:"kernel"`
 	Codec          string        `json:"codec"`
 	Results        []benchResult `json:"results"`
+
+	Nodes  int            `json:"nodes,omitempty"` // of the cluster that was measured, and its shards
+	Shards int            `json:"shards,omitempty"`
+	Served []servedResult `json:"served,omitempty"`
 }
 
 // benchResult is one setting.
@@ -138,6 +148,11 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	r.PeakRSS = peakRSS() // of loading and searching: the float32 check comes after
 	if err := b.recall(ctx, r, found, min(o.recall, len(b.queries))); err != nil {
 		return nil, err
+	}
+	if o.served.wanted() {
+		if err := b.served(ctx, o.served, r); err != nil {
+			return nil, err
+		}
 	}
 	if o.ids == "" {
 		return r, nil
@@ -311,4 +326,5 @@ func (a *app) printBench(r *benchReport) {
 		}
 		a.printf("%-8s %5d %8d %9s %10.3f %10.3f %10.3f %12.1f\n", x.RecallTarget, x.K, x.Threads, recall, x.P50/1e3, x.P95/1e3, x.CPU/1e3, x.Rate/1e6)
 	}
+	a.printServed(r)
 }

@@ -1,21 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
+	"ostraca/ops/local"
 	"ostraca/retrieval"
-	"ostraca/retrieval/encoder"
 )
 
 // demoCorpus is where the repository keeps XQuAD.
@@ -24,163 +22,159 @@ const demoCorpus = "testdata/corpora/xquad_en"
 // withoutKernel is how many passages the demo takes on a CPU that only runs the Go twin, which is a hundred times slower.
 const withoutKernel = 24
 
+// demoPatience is how long one request may take.
+const demoPatience = time.Minute
+
+// The demo's cluster.
+const demoNodes, demoShards, demoReplicas, demoCollection = 3, 3, 3, "demo"
+
 func newDemo(a *app) *cobra.Command {
-	var corpus string
+	d := &demo{app: a}
 	var exit bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Load a real corpus, measure, and show explained answers",
-		Long: "Encodes 240 passages of XQuAD, asks 1,190 questions whose right passage is known, reports how often it was found, and explains\n" +
-			"three answers. Then it takes questions of your own, unless --exit is given or nobody is typing.",
+		Short: "Run a cluster on this machine, load a real corpus, measure, and kill a node",
+		Long: "Starts three nodes and a router as processes on loopback, loads 240 passages of XQuAD into three replicated shards, asks 1,190\n" +
+			"questions whose right passage is known, and explains three answers. Then it kills a node with kill -9 while clients write and\n" +
+			"search, brings it back, and forgets a document on every replica. At the end it takes questions of your own, unless --exit is given or\n" +
+			"nobody is typing. All processes and files of the demo are gone afterwards.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.demo(c.Context(), corpus, exit || a.json || !isTerminal(os.Stdin))
+			return d.run(c.Context(), exit || a.json || !isTerminal(os.Stdin))
 		},
 	}
-	c.Flags().StringVar(&corpus, "corpus", demoCorpus, "another corpus: a BEIR directory with queries and judgements")
-	c.Flags().BoolVar(&exit, "exit", false, "end after the three answers")
+	c.Flags().StringVar(&d.corpus, "corpus", demoCorpus, "another corpus: a BEIR directory with queries and judgements")
+	c.Flags().BoolVar(&exit, "exit", false, "end without taking questions")
 	return c
 }
 
 // demoJSON is what demo --json prints.
 type demoJSON struct {
+	Nodes     int     `json:"nodes"`
+	Shards    int     `json:"shards"`
+	Replicas  int     `json:"replicas"`
 	Documents int     `json:"documents"`
 	Tokens    int64   `json:"tokens"`
 	Queries   int     `json:"queries"`
 	Kernel    string  `json:"kernel"`
+	StartS    float64 `json:"start_s"`
 	LoadS     float64 `json:"load_s"`
-	SearchP50 float64 `json:"search_p50_ms"`
+	SearchP50 float64 `json:"search_p50_ms"` // through the router, the question's encoding included
 	eval.Scores
 	Answers []searchJSON `json:"answers"`
-	Seconds float64      `json:"seconds"`
+	demoKill
+	demoForget
+	Seconds float64 `json:"seconds"`
 }
 
-func (a *app) demo(ctx context.Context, corpus string, exit bool) error {
+// demo is one run of it.
+type demo struct {
+	app        *app
+	corpus     string
+	limit      int // documents to load, 0 is all
+	queries    []query
+	judgements dataset.Judgements
+	cluster    *local.Cluster
+	client     *remote
+	demoJSON
+}
+
+// run is the whole demo. However it ends, the processes end and their files go.
+func (d *demo) run(ctx context.Context, exit bool) (err error) {
 	start := time.Now()
-	if layout, err := dataset.Detect(corpus); err == nil && layout != dataset.BEIR {
-		return fmt.Errorf("%s: the demo needs a directory with corpus.jsonl, queries.jsonl and qrels.tsv: %w", corpus, retrieval.ErrInvalid)
+	if err := d.read(); err != nil {
+		return err
 	}
-	queries, judgements, err := judged(corpus, evalOptions{})
-	if errors.Is(err, fs.ErrNotExist) && corpus == demoCorpus {
+	defer func() {
+		if ctx.Err() != nil { // and not what was interrupted
+			err = ctx.Err()
+		}
+	}()
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		d.app.say("Ending all processes.\n")
+		err = errors.Join(err, d.cluster.Close())
+	}()
+	if d.client, err = d.app.connect(ctx, target{router: d.cluster.Address(), timeout: demoPatience}); err != nil {
+		return err
+	}
+	defer d.client.close()
+	for _, step := range []func(context.Context) error{d.load, d.measure, d.answer, d.survive, d.forget} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	d.Seconds = time.Since(start).Seconds()
+	if d.app.json {
+		return d.app.printJSON(d.demoJSON)
+	}
+	d.summary()
+	if exit {
+		return nil
+	}
+	d.invite()
+	return d.app.converse(ctx, d.ask)
+}
+
+// read reads questions and judgements, and tells of a slow CPU.
+func (d *demo) read() error {
+	if layout, err := dataset.Detect(d.corpus); err == nil && layout != dataset.BEIR {
+		return fmt.Errorf("%s: the demo needs a directory with corpus.jsonl, queries.jsonl and qrels.tsv: %w", d.corpus, retrieval.ErrInvalid)
+	}
+	var err error
+	d.queries, d.judgements, err = judged(d.corpus, evalOptions{})
+	if errors.Is(err, fs.ErrNotExist) && d.corpus == demoCorpus {
 		return fmt.Errorf("%w (run the demo from the root of the repository, or name another corpus with --corpus DIR)", err)
 	}
 	if err != nil {
 		return err
 	}
-	set, err := a.set()
+	set, err := d.app.set()
 	if err != nil {
 		return err
 	}
-	limit := 0
-	if set.Name() == "go" {
-		limit = withoutKernel
-		a.say("No kernel for this CPU is in use, only the Go twin, which is slow: the first %d passages and their questions.\n", limit)
+	d.Kernel = set.Name()
+	if d.Kernel == "go" {
+		d.limit = withoutKernel
+		d.app.say("No kernel for this CPU is in use, only the Go twin, which is slow: the first %d passages and their questions.\n", d.limit)
 	}
-	m, err := a.open(corpus, textOptions{queryTokens: encoder.QueryTokens}, true)
-	if err != nil {
-		return err
-	}
-	a.say("Loading %s on %d threads (kernel %s): every token of a text becomes a vector.\n", corpus, a.workers(), set.Name())
-	if err := m.load(ctx, limit); err != nil {
-		return err
-	}
-	a.say("%d passages, %d tokens, in %.1f s; %.0f bytes a token, texts and spans included.\n\n", m.loaded.Documents, m.loaded.Tokens, m.loaded.Seconds, float64(m.index.Bytes())/float64(max(1, m.loaded.Tokens)))
-	if limit > 0 {
-		queries = m.answerable(queries, judgements)
-	}
-	r, err := m.measure(ctx, queries, judgements)
-	if err != nil {
-		return err
-	}
-	r.Seconds = time.Since(start).Seconds()
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.say("Measured in %.1f s.\n", r.Seconds)
-	if exit {
-		return nil
-	}
-	return m.converse(ctx)
+	return nil
 }
 
-// measure asks all questions, says how good the answers are, and explains three.
-func (m *memory) measure(ctx context.Context, queries []query, judgements dataset.Judgements) (*demoJSON, error) {
-	a := m.app
-	missing, err := m.missing(judgements)
-	if err != nil {
-		return nil, err
+// start starts the cluster, of this very binary.
+func (d *demo) start(ctx context.Context) error {
+	began := time.Now()
+	d.Nodes, d.Shards, d.Replicas = demoNodes, demoShards, demoReplicas
+	d.app.say("Starting %d nodes and a router: processes of their own, on loopback.\n", d.Nodes)
+	var err error
+	if d.cluster, err = d.app.startOwn(ctx, owned{nodes: d.Nodes, shards: d.Shards, replicas: d.Replicas}); err != nil {
+		return err
 	}
-	if missing > 0 {
-		a.say("Note: %d judged documents are not in the corpus.\n", missing)
+	d.StartS = time.Since(began).Seconds()
+	for _, n := range d.cluster.Nodes() {
+		d.app.say("  node   %-9s process %-8d %s\n", n.ID, n.PID, n.Listen)
 	}
-	questions, err := m.prepare(ctx, queries)
-	if err != nil {
-		return nil, err
-	}
-	rankings, p50, err := m.rank(ctx, queries, questions)
-	if err != nil {
-		return nil, err
-	}
-	report, err := eval.Evaluate(judgements, rankings)
-	if err != nil {
-		return nil, err
-	}
-	a.say("%d questions: a right passage is among the first five for %.1f %%. MRR@10 %.3f, nDCG@10 %.3f. Search p50 %.2f ms, exact.\n\n",
-		report.Queries, 100*report.Success5, report.MRR10, report.NDCG10, p50)
-	r := &demoJSON{Documents: m.loaded.Documents, Tokens: m.loaded.Tokens, Queries: report.Queries, Kernel: m.kernel.Name(), LoadS: m.loaded.Seconds, SearchP50: p50, Scores: report.Scores}
-	for i := range min(3, len(questions)) {
-		q := questions[i*len(questions)/3]
-		q.K = 1
-		a.say("? %s\n", printable(q.text))
-		answer, err := m.explain(ctx, q, true)
-		if err != nil {
-			return nil, err
-		}
-		a.say("\n")
-		r.Answers = append(r.Answers, answer)
-	}
-	return r, nil
+	r := d.cluster.Info(local.Router)
+	d.app.say("  router %-9s process %-8d %s (HTTP and JSON), %s (gRPC)\n", r.ID, r.PID, r.HTTP, r.GRPC)
+	d.app.say("Ready in %.1f s: %d shards, each on %d nodes that agree by Raft. Logs: %s\n\n", d.StartS, d.Shards, d.Replicas, d.cluster.Dir())
+	return nil
 }
 
-// answerable keeps the questions, and the judgements, whose documents were loaded.
-func (m *memory) answerable(queries []query, judgements dataset.Judgements) []query {
-	for id, grades := range judgements {
-		for doc := range grades {
-			if _, err := m.index.Get(doc); err != nil {
-				delete(judgements, id)
-				break
-			}
-		}
-	}
-	return only(queries, judgements)
+// summary says what was measured.
+func (d *demo) summary() {
+	say := d.app.say
+	say("Measured in %.1f s:\n", d.Seconds)
+	say("  %d documents, %d questions, nDCG@10 %.4f; search p50 %.1f ms through the router, encoding included\n", d.Documents, d.Queries, d.NDCG10, d.SearchP50)
+	say("  during the kill: %d queries and %d writes, %d failed; no successful write for at most %.0f ms, no successful query for at most %.0f ms\n",
+		d.QueriesDuring, d.WritesDuring, d.Failed, d.WriteGap, d.QueryGap)
+	say("  acknowledged writes lost: %d of %d; the killed node back, with all of it, after %.1f s\n", d.Lost, d.Acknowledged, d.RestartS)
+	say("  the forgotten document was found on %d of %d replicas\n", d.ForgottenFound, d.ReplicasAsked)
 }
 
-// converse answers what a person types, until an empty line or the end.
-func (m *memory) converse(ctx context.Context) error {
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(os.Stdin); s.Scan(); {
-			lines <- s.Text()
-		}
-	}()
-	for {
-		m.app.printf("Ask (an empty line ends): ")
-		select {
-		case <-ctx.Done():
-			m.app.printf("\n")
-			return nil
-		case line, more := <-lines:
-			if strings.TrimSpace(line) == "" || !more {
-				return nil
-			}
-			qs, err := m.ask(ctx, []string{line}, 1)
-			if err == nil {
-				_, err = m.explain(ctx, qs[0], true)
-			}
-			if err != nil {
-				m.app.printf("%v\n", err)
-			}
-		}
-	}
+// invite tells how to go on from another terminal.
+func (d *demo) invite() {
+	d.app.say("\nThe cluster runs at http://%s until you end the demo. From another terminal:\n", d.cluster.HTTP())
+	d.app.say("  curl -s http://%s/v1/collections/%s:search -d '{\"text\": \"Who won Super Bowl 50?\", \"k\": 1}'\n\n", d.cluster.HTTP(), demoCollection)
 }

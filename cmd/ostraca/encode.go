@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ostraca/ops/dataset"
+	"ostraca/retrieval"
 	"ostraca/retrieval/encoder"
 )
 
@@ -32,8 +33,9 @@ func newEncode(a *app) *cobra.Command {
 	}
 	c.Flags().StringVar(&dir, "out", "", "directory to write, which must not hold vectors already")
 	c.Flags().BoolVar(&skipEmpty, "skip-empty", false, "leave out documents without any token")
-	_ = c.MarkFlagRequired("out")
-	text.registerLengths(c)
+	text.registerMax(c)
+	text.registerQuery(c)
+	a.registerEncoder(c.Flags())
 	return c
 }
 
@@ -51,6 +53,9 @@ type encodeJSON struct {
 }
 
 func (a *app) encode(ctx context.Context, path, dir string, text textOptions, skipEmpty bool) error {
+	if dir == "" {
+		return fmt.Errorf("--out is missing: name the directory to write: %w", retrieval.ErrInvalid)
+	}
 	if err := text.check(); err != nil {
 		return err
 	}
@@ -94,12 +99,12 @@ func (a *app) encode(ctx context.Context, path, dir string, text textOptions, sk
 		}
 	}
 	questions := texts{what: "question", flag: "--query-tokens", path: path, total: len(queries), all: asked}
-	if err := a.encodeAll(ctx, e, text.queryTokens, questions, eachRow(w.AddQuery)); err != nil {
+	if err := a.encodeAll(ctx, e, text.query(e, a.threads), questions, eachRow(w.AddQuery)); err != nil {
 		return err
 	}
 	start := time.Now()
 	documents := texts{what: "document", flag: "--max-tokens", path: path, total: total, all: dataset.Documents(path)}
-	if err := a.encodeAll(ctx, e, text.maxTokens, documents, eachRow(add)); err != nil {
+	if err := a.encodeAll(ctx, e, encoder.Options{MaxTokens: text.maxTokens, Threads: a.threads}, documents, eachRow(add)); err != nil {
 		return err
 	}
 	r.Seconds = time.Since(start).Seconds()
@@ -124,7 +129,7 @@ type texts struct {
 }
 
 // encodeAll encodes texts in batches and hands each batch on with its vectors.
-func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, maxTokens int, t texts, done func([]dataset.Document, []encoder.Matrix) error) error {
+func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, o encoder.Options, t texts, done func([]dataset.Document, []encoder.Matrix) error) error {
 	if t.total == 0 {
 		return nil
 	}
@@ -138,7 +143,7 @@ func (a *app) encodeAll(ctx context.Context, e *encoder.Encoder, maxTokens int, 
 		for i, d := range batch {
 			strings[i] = d.Text
 		}
-		matrices, err := e.Encode(ctx, strings, encoder.Options{MaxTokens: maxTokens, Threads: a.threads})
+		matrices, err := e.Encode(ctx, strings, o)
 		if x := (*encoder.TextError)(nil); errors.As(err, &x) {
 			err = fmt.Errorf("%s %q: %w (%s cuts it)", t.what, batch[x.Text].ID, x.Err, t.flag)
 		}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -28,6 +29,8 @@ type evalOptions struct {
 	vectors  bool // ask with the query vectors of the directory
 	perQuery string
 	against  string
+	target         // a live cluster, if router is not empty
+	own      owned // a cluster of its own, if it has nodes
 }
 
 func newEval(a *app) *cobra.Command {
@@ -36,12 +39,18 @@ func newEval(a *app) *cobra.Command {
 		Use:   "eval PATH",
 		Short: "Measure ranking quality against judgements",
 		Long: "Loads the corpus at PATH, asks every judged query, and reports nDCG@10, MRR@10, Recall@100 and Success@5 as trec_eval defines\n" +
-			"them, with the 95 % bootstrap interval of nDCG@10. --against compares with an earlier run's --per-query file, query by query.",
-		Example: "  ostraca eval testdata/corpora/xquad_en --max-tokens 256\n  ostraca eval DIR --per-query a.jsonl && ostraca eval DIR --no-idf --against a.jsonl",
-		Args:    needs("PATH", false),
+			"them, with the 95 % bootstrap interval of nDCG@10. --against compares with an earlier run's --per-query file, query by query.\n" +
+			"It runs in this process, on a cluster of its own that is gone afterwards (--nodes, --shards), or on a live one (--router). The\n" +
+			"figures are the same to the last digit; load_s and search_p50_ms are as a client sees them.",
+		Example: "  ostraca eval testdata/corpora/xquad_en --max-tokens 256\n  ostraca eval DIR --per-query a.jsonl && ostraca eval DIR --no-idf --against a.jsonl\n" +
+			"  ostraca eval DIR --nodes 3 --shards 3\n  ostraca eval DIR --router 127.0.0.1:7600",
+		Args: needs("PATH", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.vectors && c.Flags().Changed("query-tokens") {
 				return fmt.Errorf("--query-tokens cannot cut the vectors of --query-vectors: %w", retrieval.ErrInvalid)
+			}
+			if err := o.where(c.Flags()); err != nil {
+				return err
 			}
 			r, err := a.evaluate(c.Context(), args[0], o)
 			if err != nil {
@@ -62,6 +71,10 @@ func newEval(a *app) *cobra.Command {
 	f.StringVar(&o.only, "only", "", "file of query ids, one a line: measure these alone")
 	f.StringVar(&o.perQuery, "per-query", "", "write the measures of every query to this file, a JSON object a line")
 	f.StringVar(&o.against, "against", "", "compare with this file of an earlier run")
+	a.registerEncoder(f)
+	o.own.register(f)
+	o.registerRouter(f, "", "measure a live cluster, through the router at this gRPC address")
+	f.StringVarP(&o.collection, "collection", "c", "", "with --router: a collection that has the corpus already (default: load a temporary one and drop it)")
 	return c
 }
 
@@ -73,8 +86,11 @@ type evalReport struct {
 	Difference   *eval.Interval `json:"ndcg@10_difference,omitempty"` // to --against
 	loadStats
 	Shards    int     `json:"shards"`
-	Texts     string  `json:"texts"`      // whole, cut, or as the vectors were stored
-	MaxTokens int     `json:"max_tokens"` // 0: not cut here
+	Nodes     int     `json:"nodes"`                // of the cluster; 0: in this process
+	Texts     string  `json:"texts"`                // whole, cut, or as they were stored or loaded
+	Loaded    string  `json:"collection,omitempty"` // that was there already
+	Width     int     `json:"width,omitempty"`      // of it
+	MaxTokens int     `json:"max_tokens"`           // 0: not cut here
 	Missing   int     `json:"judged_documents_missing"`
 	Weights   string  `json:"query_weights"`
 	SearchP50 float64 `json:"search_p50_ms"`
@@ -93,6 +109,43 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	if err != nil {
 		return nil, err
 	}
+	measure := a.measureHere
+	if o.router != "" || o.own.nodes > 0 {
+		measure = a.measureRemote
+	}
+	found, err := measure(ctx, path, o, queries, judgements)
+	if err != nil {
+		return nil, err
+	}
+	r := &evalReport{
+		Corpus: filepath.Base(path), loadStats: found.loaded, Shards: found.shards, Nodes: found.nodes, Texts: found.texts, MaxTokens: o.text.maxTokens,
+		Loaded: o.collection, Width: found.width, Missing: found.missing, Weights: "none", SearchP50: found.p50, Kernel: found.kernel,
+	}
+	if found.weighted {
+		r.Weights = "idf"
+	}
+	if r.Report, err = eval.Evaluate(judgements, found.rankings); err != nil {
+		return nil, err
+	}
+	return r, r.finish(o.perQuery, against)
+}
+
+// measured is what came of asking all queries.
+type measured struct {
+	loaded   loadStats
+	rankings map[string][]string // ids found for each query, best first
+	p50      float64             // of a search, in ms
+	missing  int                 // judged documents that are not there
+	texts    string
+	width    int  // of a collection that was there already
+	weighted bool // some token of a question counts more or less than others
+	shards   int
+	nodes    int
+	kernel   string // empty: not known
+}
+
+// measureHere loads and asks in this process.
+func (a *app) measureHere(ctx context.Context, path string, o evalOptions, queries []query, judgements dataset.Judgements) (*measured, error) {
 	m, err := a.open(path, o.text, !o.vectors)
 	if err != nil {
 		return nil, err
@@ -104,22 +157,12 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	if err := m.load(ctx, 0); err != nil {
 		return nil, err
 	}
-	missing, err := m.missing(judgements)
-	if err != nil {
+	out := &measured{loaded: m.loaded, texts: o.text.describe(m.vectors, m.loaded.Cut), weighted: weighted(questions), shards: 1, kernel: m.kernel.Name()}
+	if out.missing, err = m.missing(judgements); err != nil {
 		return nil, err
 	}
-	rankings, p50, err := m.rank(ctx, queries, questions)
-	if err != nil {
-		return nil, err
-	}
-	r := &evalReport{Corpus: filepath.Base(path), loadStats: m.loaded, Shards: 1, Texts: o.text.describe(m.vectors), MaxTokens: o.text.maxTokens, Missing: missing, Weights: "idf", SearchP50: p50, Kernel: m.kernel.Name()}
-	if o.text.noIDF || o.vectors {
-		r.Weights = "none"
-	}
-	if r.Report, err = eval.Evaluate(judgements, rankings); err != nil {
-		return nil, err
-	}
-	return r, r.finish(o.perQuery, against)
+	out.rankings, out.p50, err = m.rank(ctx, queries, questions)
+	return out, err
 }
 
 // finish adds the intervals, and moves the measures of each query to their file.
@@ -204,12 +247,14 @@ func keepOnly(path string, judgements dataset.Judgements) error {
 }
 
 // describe says how documents were read.
-func (o *textOptions) describe(vectors bool) string {
+func (o *textOptions) describe(vectors bool, cut int64) string {
 	switch {
 	case vectors:
 		return "vectors as stored"
 	case o.maxTokens > 0:
 		return fmt.Sprintf("texts cut at %d", o.maxTokens)
+	case cut > 0:
+		return "texts cut at the model's length"
 	}
 	return "texts whole"
 }
@@ -224,7 +269,21 @@ func (a *app) printReport(r *evalReport) {
 	if r.Missing > 0 {
 		a.printf("note: %d judged documents are not in the corpus\n", r.Missing)
 	}
-	a.printf("%s, query weights %s, kernel %s: loaded in %.1f s, search p50 %.2f ms\n", r.Texts, r.Weights, r.Kernel, r.Seconds, r.SearchP50)
+	what := r.Texts
+	if r.Loaded != "" {
+		what += fmt.Sprintf(" into collection %s, %d wide", r.Loaded, r.Width)
+	}
+	what += ", query weights " + r.Weights
+	if r.Kernel != "" {
+		what += ", kernel " + r.Kernel
+	}
+	if r.Nodes > 0 {
+		what += fmt.Sprintf(", %s on %s", plural(r.Shards, "shard"), plural(r.Nodes, "node"))
+	}
+	if r.Seconds > 0 { // something was loaded
+		what += fmt.Sprintf(": loaded in %.1f s", r.Seconds)
+	}
+	a.printf("%s, search p50 %.2f ms\n", what, r.SearchP50)
 }
 
 // readPerQuery reads what --per-query wrote, which must cover the judged queries; no path, nothing.
@@ -261,13 +320,16 @@ func eachLine(path string, use func([]byte) error) error {
 		return err
 	}
 	defer f.Close()
-	s := bufio.NewScanner(f)
-	for n := 1; s.Scan(); n++ {
+	s, n := bufio.NewScanner(f), 1
+	s.Buffer(nil, retrieval.MaxTextBytes)
+	for ; s.Scan(); n++ {
 		if err := use(bytes.TrimPrefix(s.Bytes(), []byte("\ufeff"))); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}
-	if err := s.Err(); err != nil {
+	if err := s.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("%s:%d: the line is longer than %d bytes, the limit: %w", path, n, retrieval.MaxTextBytes, retrieval.ErrTooLarge)
+	} else if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

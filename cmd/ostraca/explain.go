@@ -11,6 +11,7 @@ import (
 	"github.com/fatih/color"
 	"github.com/rivo/uniseg"
 
+	"ostraca/api"
 	"ostraca/retrieval"
 )
 
@@ -49,28 +50,41 @@ func (m *memory) answers(q question, hits []retrieval.Hit, explain bool) ([]hitJ
 		}
 		out[i] = hitJSON{ID: h.ID, Score: h.Score, Text: d.Text, Fields: d.Fields}
 		if explain {
-			out[i].Alignments = alignments(q, h, d)
+			out[i].Alignments = m.alignments(q, h, d)
 		}
 	}
 	return out, nil
 }
 
-func alignments(q question, h retrieval.Hit, d retrieval.Document) []alignmentJSON {
+func (m *memory) alignments(q question, h retrieval.Hit, d retrieval.Document) []alignmentJSON {
 	out := make([]alignmentJSON, len(h.Alignments))
-	for i, a := range h.Alignments {
+	for i, x := range q.Explain(h, d.Text, d.Spans) {
 		span := q.tokens[i].Span
-		x := alignmentJSON{
-			Query:    tokenJSON{i, q.text[span.Start:span.End], span.Start, span.End},
-			Document: tokenJSON{Token: int(a.Token)},
-			Cosine:   q.Score(int64(a.Score) * retrieval.UnitWeight),
-			Weight:   float64(q.Weights[i]) / retrieval.UnitWeight,
-			Score:    q.Score(int64(a.Score) * int64(q.Weights[i])),
+		token := q.text[span.Start:span.End]
+		if token == "" { // of a model that adds tokens of its own
+			token = m.encoder.Tokenizer().Piece(q.tokens[i].ID)
 		}
-		if int(a.Token) < len(d.Spans) { // vectors from outside may come without
-			s := d.Spans[a.Token]
-			x.Document.Text, x.Document.Start, x.Document.End = d.Text[s.Start:s.End], s.Start, s.End
+		out[i] = alignmentJSON{
+			Query:    tokenJSON{i, token, span.Start, span.End},
+			Document: tokenJSON{x.Position, x.Text, x.Span.Start, x.Span.End},
+			Cosine:   x.Cosine,
+			Weight:   x.Weight,
+			Score:    x.Score,
 		}
-		out[i] = x
+	}
+	return out
+}
+
+// hitOf is a hit of a cluster.
+func hitOf(h *api.Hit) hitJSON {
+	out := hitJSON{ID: h.GetId(), Score: h.GetScore(), Text: h.GetText(), Fields: fieldsOf(h.GetFields())}
+	for i, x := range h.GetAlignments() {
+		q, d := x.GetQuerySpan(), x.GetSpan()
+		out.Alignments = append(out.Alignments, alignmentJSON{
+			Query:    tokenJSON{i, x.GetQueryToken(), q.GetStart(), q.GetEnd()},
+			Document: tokenJSON{int(x.GetPosition()), x.GetText(), d.GetStart(), d.GetEnd()},
+			Cosine:   x.GetCosine(), Weight: x.GetWeight(), Score: x.GetScore(),
+		})
 	}
 	return out
 }

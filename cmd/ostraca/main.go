@@ -1,5 +1,5 @@
-// Command ostraca is the memory's client and workbench: it encodes, searches, evaluates and measures. In this release
-// everything runs in the command's own process, over one index in memory; the verbs stay the same when a cluster answers.
+// Command ostraca is the memory's client and workbench. It loads, asks and looks after a live cluster through one of its routers; and it
+// encodes, searches, evaluates and measures in its own process, over one index in memory.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"ostraca/ops"
 )
 
 func main() {
@@ -28,12 +30,12 @@ const (
 )
 
 // version is the release that CHANGELOG.md names.
-const version = "0.1.0-dev"
+const version = ops.Version
 
 // run is the whole command: tests call it.
 func run(ctx context.Context, args []string, out, err io.Writer) int {
 	sink := &sink{w: out}
-	a := &app{out: sink, err: err, terminal: isTerminal(out)}
+	a := &app{out: sink, err: err, terminal: isTerminal(out), model: inside().Name}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(sink)
@@ -74,5 +76,7 @@ func newRoot(a *app) *cobra.Command {
 		return fmt.Errorf("%w (%s --help lists the flags)", err, c.CommandPath())
 	})
 	root.AddCommand(newDemo(a), newEncode(a), newSearch(a), newEval(a), newBench(a))
+	root.AddCommand(newDaemons()...)
+	root.AddCommand(newLoad(a), newGet(a), newList(a), newCount(a), newForget(a), newRerank(a), newExport(a), newCollection(a), newCluster(a))
 	return root
 }

@@ -254,17 +254,6 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no room") }
 
-func TestDemo(t *testing.T) {
-	v := object(t, "demo", "--exit", "--corpus", xquad)
-	need(t, v, "documents", "queries", "ndcg@10", "seconds", "answers")
-	if v["ndcg@10"].(float64) < .95 || len(v["answers"].([]any)) != 3 {
-		t.Errorf("%v", v)
-	}
-	if want := 240.0; kernel.Best().Name() != "go" && v["documents"] != want {
-		t.Errorf("%v documents", v["documents"])
-	}
-}
-
 // TestRefused: bad input is a clear error, which names what is wrong, and nothing is left half-done.
 func TestRefused(t *testing.T) {
 	corpus := small(t)
@@ -306,7 +295,6 @@ func TestRefused(t *testing.T) {
 		{[]string{"encode", corpus, "--out", out, "--query-tokens", "0", "--max-tokens", "2"}, "--max-tokens is 2"},
 		{[]string{"eval", corpus, "--qrels", write(t, "other.tsv", "q1 0 nowhere 1\n")}, "none of the 1 judged"},
 		{[]string{"eval", corpus, "--queries", write(t, "u.jsonl", "{\"_id\":\"q1\",\"text\":\"\\u200b\"}\n")}, "no tokens"},
-		{[]string{"search", long, "--corpus", corpus, "--query-tokens", "0"}, "--query-tokens"},
 		{[]string{"bench", corpus}, "encode"},
 		{[]string{"encode", corpus}, "out"},
 		{[]string{"encode", "/nonexistent", "--out", out}, "/nonexistent"},

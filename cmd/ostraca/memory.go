@@ -35,16 +35,23 @@ type textOptions struct {
 	noIDF       bool
 }
 
-// register adds the flags of search and eval.
+// register adds all flags.
 func (o *textOptions) register(c *cobra.Command) {
-	o.registerLengths(c)
-	c.Flags().BoolVar(&o.noIDF, "no-idf", false, "weigh all tokens of a question alike, not by the rarity of their vocabulary id")
+	o.registerMax(c)
+	o.registerQuery(c)
+	o.registerWeights(c)
 }
 
-// registerLengths adds those that encode has as well.
-func (o *textOptions) registerLengths(c *cobra.Command) {
-	c.Flags().IntVar(&o.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted (default: read whole, in windows)")
-	c.Flags().IntVar(&o.queryTokens, "query-tokens", encoder.QueryTokens, "cut questions to this many tokens, [CLS] and [SEP] counted; 0 reads them whole")
+func (o *textOptions) registerMax(c *cobra.Command) {
+	c.Flags().IntVar(&o.maxTokens, "max-tokens", 0, "cut documents to this many tokens, [CLS] and [SEP] counted; 0: to the model's own length, or read whole, in windows")
+}
+
+func (o *textOptions) registerQuery(c *cobra.Command) {
+	c.Flags().IntVar(&o.queryTokens, "query-tokens", 0, fmt.Sprintf("cut questions likewise; 0: to the model's own length, or to %d", encoder.QueryTokens))
+}
+
+func (o *textOptions) registerWeights(c *cobra.Command) {
+	c.Flags().BoolVar(&o.noIDF, "no-idf", false, "weigh all tokens of a question alike, not by the rarity of their vocabulary id")
 }
 
 // check tells before the work that a length is out of range.
@@ -54,18 +61,27 @@ func (o *textOptions) check() error {
 		value int
 	}{{"--max-tokens", o.maxTokens}, {"--query-tokens", o.queryTokens}} {
 		if f.value != 0 && (f.value < encoder.MinTokens || f.value > encoder.MaxTokens) {
-			return fmt.Errorf("%s is %d, it must be 0 (whole) or %d to %d: %w", f.flag, f.value, encoder.MinTokens, encoder.MaxTokens, retrieval.ErrInvalid)
+			return fmt.Errorf("%s is %d, it must be 0 or %d to %d: %w", f.flag, f.value, encoder.MinTokens, encoder.MaxTokens, retrieval.ErrInvalid)
 		}
 	}
 	return nil
+}
+
+// query says how an encoder reads questions.
+func (o *textOptions) query(e *encoder.Encoder, threads int) encoder.Options {
+	out := encoder.Options{Query: true, MaxTokens: o.queryTokens, Threads: threads}
+	if out.MaxTokens == 0 && e.Conventions().Query.Length == 0 {
+		out.MaxTokens = encoder.QueryTokens
+	}
+	return out
 }
 
 // loadStats say what a load cost.
 type loadStats struct {
 	Documents int     `json:"documents"`
 	Tokens    int64   `json:"tokens"`
-	Seconds   float64 `json:"load_s"`
-	Cut       int64   `json:"tokens_cut"` // left out by --max-tokens
+	Seconds   float64 `json:"load_s,omitempty"` // 0: nothing was loaded
+	Cut       int64   `json:"tokens_cut"`       // left out by --max-tokens
 }
 
 // batchOf returns how many texts are encoded at a time: enough to keep all threads busy, few enough that progress is seen and
@@ -129,7 +145,7 @@ func (m *memory) loadTexts(ctx context.Context, limit int) error {
 		total = min(total, limit)
 	}
 	t := texts{what: "document", flag: "--max-tokens", path: m.path, total: total, all: first(dataset.Documents(m.path), limit)}
-	return m.app.encodeAll(ctx, m.encoder, m.text.maxTokens, t, m.put)
+	return m.app.encodeAll(ctx, m.encoder, encoder.Options{MaxTokens: m.text.maxTokens, Threads: m.app.threads}, t, m.put)
 }
 
 // put stores encoded documents.
@@ -235,7 +251,7 @@ type question struct {
 
 // ask encodes questions for the k best documents.
 func (m *memory) ask(ctx context.Context, texts []string, k int) ([]question, error) {
-	matrices, err := m.encoder.Encode(ctx, texts, encoder.Options{MaxTokens: m.text.queryTokens, Threads: m.app.threads})
+	matrices, err := m.encoder.Encode(ctx, texts, m.text.query(m.encoder, m.app.threads))
 	if e := (*encoder.TextError)(nil); errors.As(err, &e) {
 		return nil, fmt.Errorf("question %q: %w (--query-tokens cuts it)", shorten(texts[e.Text], 60), e.Err)
 	} else if err != nil {

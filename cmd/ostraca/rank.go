@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -88,23 +89,41 @@ func quantizeAll(queries []query) ([]question, error) {
 	return out, nil
 }
 
+// weighted reports that a token of some question counts more or less than one.
+func weighted(questions []question) bool {
+	return slices.ContainsFunc(questions, func(q question) bool {
+		return slices.ContainsFunc(q.Weights, func(w uint16) bool { return w != retrieval.UnitWeight })
+	})
+}
+
 // missing counts the judged documents that the corpus does not hold. If it holds none, the two do not belong together.
 func (m *memory) missing(judgements dataset.Judgements) (int, error) {
-	absent := map[string]bool{}
-	found := 0
-	for _, grades := range judgements {
-		for id := range grades {
-			if _, err := m.index.Get(id); err != nil {
-				absent[id] = true
-			} else {
-				found++
-			}
+	ids := judgedIDs(judgements)
+	held := 0
+	for _, id := range ids {
+		if _, err := m.index.Get(id); err == nil {
+			held++
 		}
 	}
-	if found == 0 {
-		return 0, fmt.Errorf("%s holds none of the %d judged documents: the judgements are of another corpus: %w", m.path, len(absent), retrieval.ErrInvalid)
+	return absent(m.path, len(ids), held)
+}
+
+// judgedIDs returns the ids of all judged documents, sorted.
+func judgedIDs(judgements dataset.Judgements) []string {
+	ids := map[string]bool{}
+	for _, grades := range judgements {
+		for id := range grades {
+			ids[id] = true
+		}
 	}
-	return len(absent), nil
+	return slices.Sorted(maps.Keys(ids))
+}
+
+func absent(where string, judged, held int) (int, error) {
+	if held == 0 {
+		return 0, fmt.Errorf("%s holds none of the %d judged documents: the judgements are of another corpus: %w", where, judged, retrieval.ErrInvalid)
+	}
+	return judged - held, nil
 }
 
 // rankedHits is how deep a ranking is measured.

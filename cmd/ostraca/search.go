@@ -7,77 +7,197 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ostraca/api"
 	"ostraca/retrieval"
 )
 
+// searchOptions are the flags of search.
+type searchOptions struct {
+	target
+	corpus, filter string
+	k              int
+	explain        bool
+	partial        bool
+	text           textOptions
+}
+
 func newSearch(a *app) *cobra.Command {
-	var corpus string
-	var k int
-	var explain bool
-	var text textOptions
+	var o searchOptions
 	c := &cobra.Command{
-		Use:   "search TEXT --corpus PATH",
-		Short: "Answer a question from a corpus, and show which tokens matched",
-		Long: "Loads a corpus (a BEIR directory, a .jsonl file, or a directory of token vectors made by encode) into memory and prints\n" +
-			"the best documents for a question. Encoding takes the time: encode a corpus once and search its vectors.",
-		Example: "  ostraca search \"who won the game?\" --corpus testdata/corpora/xquad_en --explain\n  ostraca encode corpus/ --out vectors/ && ostraca search \"...\" --corpus vectors/",
-		Args:    needs("TEXT", true),
+		Use:   "search TEXT (--corpus PATH | --collection C)",
+		Short: "Answer a question from a corpus or a live cluster, and show which tokens matched",
+		Long: "Prints the best documents for a question: of a collection of a live cluster, or of a corpus (a BEIR directory, a .jsonl file, or\n" +
+			"a directory of token vectors made by encode), which is loaded into memory. Encoding takes the time: encode a corpus once and\n" +
+			"search its vectors, or load it into a cluster.",
+		Example: "  ostraca search \"who won the game?\" --corpus testdata/corpora/xquad_en --explain\n" +
+			"  ostraca search \"who won the game?\" -c xquad --router 127.0.0.1:7600 --filter 'fields.year >= 2020'",
+		Args: needs("TEXT", true),
 		RunE: func(c *cobra.Command, args []string) error {
 			// What can be refused at once is refused before the corpus is read.
-			if err := checkK(k); err != nil {
+			if err := o.check(c, args); err != nil {
 				return err
 			}
-			if corpus == "" {
-				return fmt.Errorf("--corpus is empty, name what to search: %w", retrieval.ErrInvalid)
+			search := a.searchHere
+			if o.corpus == "" {
+				search = a.searchRemote
 			}
-			question := strings.Join(args, " ")
-			if strings.TrimSpace(question) == "" {
-				return fmt.Errorf("the question is empty: %w", retrieval.ErrInvalid)
-			}
-			m, err := a.open(corpus, text, true)
-			if err != nil {
-				return err
-			}
-			qs, err := m.ask(c.Context(), []string{question}, k)
-			if err != nil {
-				return err
-			}
-			if err := m.load(c.Context(), 0); err != nil {
-				return err
-			}
-			r, err := m.explain(c.Context(), qs[0], explain)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(r)
-			}
-			if len(r.Hits) == 0 {
-				a.printf("no document has a token to match\n")
-			}
-			a.printf("%d documents, %d tokens scored exactly\n", r.Stats.Documents, r.Stats.Tokens)
-			return nil
+			return search(c.Context(), strings.Join(args, " "), o)
 		},
 	}
-	c.Flags().StringVar(&corpus, "corpus", "", "what to search: a BEIR directory, a .jsonl file, or a directory of token vectors")
-	c.Flags().IntVarP(&k, "k", "k", 5, "documents to show")
-	c.Flags().BoolVar(&explain, "explain", false, "show each question token beside the document span it matched")
-	_ = c.MarkFlagRequired("corpus")
-	text.register(c)
+	f := c.Flags()
+	f.StringVar(&o.corpus, "corpus", "", "what to search in this process: a BEIR directory, a .jsonl file, or a directory of token vectors")
+	f.IntVarP(&o.k, "k", "k", 5, "documents to show")
+	f.BoolVar(&o.explain, "explain", false, "show each question token beside the document span it matched")
+	o.text.register(c)
+	a.registerEncoder(f)
+	o.register(f)
+	o.registerCollection(f)
+	o.registerRead(f)
+	registerFilter(f, &o.filter)
+	f.BoolVar(&o.partial, "allow-partial", false, "an answer that lacks shards, which are named, is no error")
 	return c
 }
 
+// here and there are the flags that only one kind of search knows.
+var (
+	here  = []string{"max-tokens", "encoder"}
+	there = []string{"router", "timeout", "collection", "read", "filter", "allow-partial"}
+)
+
+func (o *searchOptions) check(c *cobra.Command, args []string) error {
+	if err := checkK(o.k); err != nil {
+		return err
+	}
+	if strings.TrimSpace(strings.Join(args, "")) == "" {
+		return fmt.Errorf("the question is empty: %w", retrieval.ErrInvalid)
+	}
+	foreign, where := here, "--corpus"
+	if c.Flags().Changed("corpus") {
+		if o.corpus == "" {
+			return fmt.Errorf("--corpus is empty, name what to search: %w", retrieval.ErrInvalid)
+		}
+		foreign, where = there, "a live cluster"
+	} else if o.collection == "" {
+		return fmt.Errorf("name what to search: --corpus PATH, or --collection C of a live cluster: %w", retrieval.ErrInvalid)
+	}
+	for _, name := range foreign {
+		if c.Flags().Changed(name) {
+			return fmt.Errorf("--%s is of a search in %s: %w", name, where, retrieval.ErrInvalid)
+		}
+	}
+	return o.text.check()
+}
+
+// searchHere searches a corpus in this process.
+func (a *app) searchHere(ctx context.Context, text string, o searchOptions) error {
+	m, err := a.open(o.corpus, o.text, true)
+	if err != nil {
+		return err
+	}
+	qs, err := m.ask(ctx, []string{text}, o.k)
+	if err != nil {
+		return err
+	}
+	if err := m.load(ctx, 0); err != nil {
+		return err
+	}
+	r, err := m.explain(ctx, qs[0], o.explain)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	if len(r.Hits) == 0 {
+		a.printf("no document has a token to match\n")
+	}
+	a.printf("%s, %d tokens scored exactly\n", plural(int(r.Stats.Documents), "document"), r.Stats.Tokens)
+	return nil
+}
+
+// searchRemote searches a collection of a live cluster.
+func (a *app) searchRemote(ctx context.Context, text string, o searchOptions) error {
+	r, err := a.connect(ctx, o.target)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	answer, err := r.Search(ctx, &api.SearchRequest{
+		Collection: o.collection, Text: text, K: uint32(o.k), Filter: o.filter, Read: o.read, Explain: o.explain,
+		AllowPartial: o.partial, QueryTokens: uint32(o.text.queryTokens), Unweighted: o.text.noIDF,
+	})
+	if err != nil {
+		return err
+	}
+	return a.printAnswer(answerJSON(text, answer), o.filter != "")
+}
+
+// answerJSON is what a cluster found, as --json prints it.
+func answerJSON(text string, answer *api.SearchResponse) searchJSON {
+	out := searchJSON{Query: text, Hits: make([]hitJSON, len(answer.Hits)), Stats: statsJSON{
+		Documents: int64(answer.Stats.GetDocumentsScored()), Tokens: int64(answer.Stats.GetTokensScored()), Shards: int(answer.Stats.GetShards()),
+		EncodeUS: answer.Stats.GetEncodeUs(), SearchUS: answer.Stats.GetSearchUs(),
+	}}
+	for i, h := range answer.Hits {
+		out.Hits[i] = hitOf(h)
+	}
+	for _, m := range answer.MissingShards {
+		out.Missing = append(out.Missing, missingJSON{m.Shard, m.Reason})
+	}
+	return out
+}
+
+// printAnswer shows what a cluster found.
+func (a *app) printAnswer(out searchJSON, filtered bool) error {
+	if a.json {
+		return a.printJSON(out)
+	}
+	for i, h := range out.Hits {
+		a.printHit(i+1, h)
+	}
+	switch {
+	case len(out.Hits) > 0:
+	case filtered && out.Stats.Documents == 0:
+		a.printf("the filter lets no document through\n")
+	default:
+		a.printf("no document, of those asked for, has a token to match\n")
+	}
+	for _, id := range out.NotHeld {
+		a.printf("%s is not held\n", printable(id))
+	}
+	for _, m := range out.Missing {
+		a.printf("shard %d did not answer: %s\n", m.Shard, m.Reason)
+	}
+	s := out.Stats
+	a.printf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
+	if s.Shards > 0 { // texts of the caller's own are in none
+		a.printf(" in %s", plural(s.Shards, "shard"))
+	}
+	a.printf("; encoding %.1f ms, search %.1f ms\n", float64(s.EncodeUS)/1e3, float64(s.SearchUS)/1e3)
+	return nil
+}
+
 type searchJSON struct {
-	Query string    `json:"query"`
-	Hits  []hitJSON `json:"hits"`
-	Stats statsJSON `json:"stats"`
-	Load  loadStats `json:"load"`
+	Query   string        `json:"query"`
+	Hits    []hitJSON     `json:"hits"`
+	Stats   statsJSON     `json:"stats"`
+	Load    *loadStats    `json:"load,omitempty"` // of a corpus in this process
+	Missing []missingJSON `json:"missing_shards,omitempty"`
+	NotHeld []string      `json:"missing,omitempty"` // ids of a rerank
 }
 
 type statsJSON struct {
-	Documents int64 `json:"documents_scored"`
-	Tokens    int64 `json:"tokens_scored"`
-	Segments  int64 `json:"segments"`
+	Documents int64  `json:"documents_scored"`
+	Tokens    int64  `json:"tokens_scored"`
+	Segments  int64  `json:"segments,omitempty"` // of an index in this process
+	Shards    int    `json:"shards,omitempty"`   // of a cluster, that answered
+	EncodeUS  uint32 `json:"encode_us,omitempty"`
+	SearchUS  uint32 `json:"search_us,omitempty"`
+}
+
+type missingJSON struct {
+	Shard  uint32 `json:"shard"`
+	Reason string `json:"reason"`
 }
 
 // explain answers one question, with alignments or without, and prints the hits unless --json.
@@ -95,7 +215,6 @@ func (m *memory) explain(ctx context.Context, q question, alignments bool) (sear
 			m.app.printHit(i+1, h)
 		}
 	}
-	return searchJSON{q.text, hits, statsOf(answer.Stats), m.loaded}, nil
+	s := answer.Stats
+	return searchJSON{Query: q.text, Hits: hits, Stats: statsJSON{Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments}, Load: &m.loaded}, nil
 }
-
-func statsOf(s retrieval.Stats) statsJSON { return statsJSON{s.Documents, s.Tokens, s.Segments} }

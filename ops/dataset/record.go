@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -21,7 +22,18 @@ type record struct {
 // records reads a file of records. It ends after the first error, and a file without any record is one.
 func records(file string, all iter.Seq2[line, error]) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
-		seen := newIDs()
+		for r, err := range eachRecord(file, all) {
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// eachRecord reads a file of records, and goes on after a [LineError].
+func eachRecord(file string, all iter.Seq2[line, error]) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		seen, none := newIDs(), true
 		for l, err := range all {
 			var r record
 			if err == nil {
@@ -32,14 +44,20 @@ func records(file string, all iter.Seq2[line, error]) iter.Seq2[record, error] {
 					err = l.invalid("id %q was already on line %d", r.id, first)
 				}
 			}
-			if !yield(r, err) || err != nil {
+			none = false
+			if !yield(r, err) || err != nil && !isLineError(err) {
 				return
 			}
 		}
-		if len(seen.line) == 0 {
+		if none {
 			yield(record{}, fmt.Errorf("%s: has no lines but blank ones: %w", file, retrieval.ErrInvalid))
 		}
 	}
+}
+
+func isLineError(err error) bool {
+	_, ok := errors.AsType[*LineError](err)
+	return ok
 }
 
 // parse reads the object of a line and takes the id out of it: `_id`, or else `id`.
@@ -78,10 +96,10 @@ func parse(l line) (record, error) {
 	return r, nil
 }
 
-// checkText reports a text over the limit.
-func checkText(text string) error {
-	if len(text) > retrieval.MaxTextBytes {
-		return fmt.Errorf("the text has %d bytes, the limit is %d: %w", len(text), retrieval.MaxTextBytes, retrieval.ErrTooLarge)
+// checkText reports a text over a limit of bytes.
+func checkText(text string, limit int) error {
+	if len(text) > limit {
+		return fmt.Errorf("the text has %d bytes, the limit is %d: %w", len(text), limit, retrieval.ErrTooLarge)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -111,7 +110,7 @@ func (r record) row() (row Row, err error) {
 	if row.Text, _, err = r.takeString("text"); err != nil {
 		return row, err
 	}
-	if err := checkText(row.Text); err != nil {
+	if err := checkText(row.Text, retrieval.MaxTextBytes); err != nil {
 		return row, r.wrap(err)
 	}
 	raw := r.rest["spans"]
@@ -128,8 +127,12 @@ func (r record) row() (row Row, err error) {
 	return row, err
 }
 
-// parseSpans reads [[start,end],...].
+// parseSpans reads [[start,end],...], or objects with these two as the public contract writes them.
 func parseSpans(raw []byte) ([]retrieval.Span, error) {
+	var objects []retrieval.Span
+	if json.Unmarshal(raw, &objects) == nil {
+		return objects, nil
+	}
 	var pairs [][]uint32
 	if err := json.Unmarshal(raw, &pairs); err != nil {
 		return nil, fmt.Errorf("spans are not pairs of numbers [[start, end], ...]: %w", retrieval.ErrInvalid)
@@ -163,18 +166,13 @@ type rowJSON struct {
 
 // jsonLine writes the row as its line, with the end.
 func (row Row) jsonLine() ([]byte, error) {
-	out := rowJSON{ID: row.ID, Text: row.Text, Fields: row.Fields, Spans: make([][2]uint32, len(row.Spans))}
-	for i, s := range row.Spans {
-		out.Spans[i] = [2]uint32{s.Start, s.End}
+	return jsonLine(rowJSON{ID: row.ID, Text: row.Text, Fields: row.Fields, Spans: pairs(row.Spans)})
+}
+
+func pairs(spans []retrieval.Span) [][2]uint32 {
+	out := make([][2]uint32, len(spans))
+	for i, s := range spans {
+		out[i] = [2]uint32{s.Start, s.End}
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(out); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, retrieval.ErrInvalid)
-	}
-	if b.Len() > MaxLineBytes {
-		return nil, fmt.Errorf("a line of %d bytes, the limit is %d: %w", b.Len(), MaxLineBytes, retrieval.ErrTooLarge)
-	}
-	return b.Bytes(), nil
+	return out
 }

@@ -37,7 +37,7 @@ func Documents(path string) iter.Seq2[Document, error] {
 	}
 }
 
-// Count returns the number of documents that [Documents] would read, by counting lines: for progress bars.
+// Count returns the number of documents that [Documents] would read, or fail to, by counting lines: for progress bars.
 func Count(path string) (int, error) {
 	file, err := corpus(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func Count(path string) (int, error) {
 	}
 	n := 0
 	for _, err := range lines(file) {
-		if err != nil {
+		if err != nil && !isLineError(err) {
 			return 0, err
 		}
 		n++
@@ -65,7 +65,7 @@ func Queries(path string) ([]Query, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := r.takeText()
+		text, err := r.takeText(retrieval.MaxTextBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func documents(file string, all iter.Seq2[line, error]) iter.Seq2[Document, erro
 		for r, err := range records(file, all) {
 			var d Document
 			if err == nil {
-				d, err = r.document()
+				d, err = r.document(retrieval.MaxTextBytes)
 			}
 			if !yield(d, err) || err != nil {
 				return
@@ -102,18 +102,18 @@ func documents(file string, all iter.Seq2[line, error]) iter.Seq2[Document, erro
 	}
 }
 
-// document takes a document out of the record.
-func (r record) document() (Document, error) {
+// document takes a document out of the record, whose text may have maxText bytes.
+func (r record) document(maxText int) (Document, error) {
 	title, _, err := r.takeString("title")
 	if err != nil {
 		return Document{}, err
 	}
-	text, err := r.takeText()
+	text, err := r.takeText(maxText)
 	if err != nil {
 		return Document{}, err
 	}
 	d := Document{ID: r.id, Text: strings.TrimSpace(title + " " + text)}
-	if err := checkText(d.Text); err != nil {
+	if err := checkText(d.Text, maxText); err != nil {
 		return Document{}, r.wrap(err)
 	}
 	if d.Fields, err = r.takeFields(); err != nil {
@@ -133,7 +133,7 @@ func (r record) document() (Document, error) {
 }
 
 // takeText takes the text, which must be there.
-func (r record) takeText() (string, error) {
+func (r record) takeText(limit int) (string, error) {
 	text, ok, err := r.takeString("text")
 	if err != nil {
 		return "", err
@@ -141,7 +141,7 @@ func (r record) takeText() (string, error) {
 	if !ok {
 		return "", r.invalid(`no "text"`)
 	}
-	if err := checkText(text); err != nil {
+	if err := checkText(text, limit); err != nil {
 		return "", r.wrap(err)
 	}
 	return text, nil

@@ -117,7 +117,7 @@ func (w *VectorWriter) AddQuery(row Row) error {
 // check returns the number of tokens of a row that can be written.
 func (w *VectorWriter) check(row Row, longest int) (int, error) {
 	n := len(row.Vectors) / w.width
-	err := errors.Join(retrieval.CheckID(row.ID), checkText(row.Text), checkSpans(row.Spans, row.Text))
+	err := errors.Join(retrieval.CheckID(row.ID), checkText(row.Text, retrieval.MaxTextBytes), checkSpans(row.Spans, row.Text))
 	switch {
 	case err != nil:
 	case len(row.Vectors) != n*w.width:

@@ -1,0 +1,128 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"ostraca/retrieval"
+)
+
+// Stored is a document on its way into a memory or out of it: with the codes of its tokens where an export wrote them.
+type Stored struct {
+	Document
+	Codes *retrieval.Codes // nil: the text is to be encoded
+	Spans []retrieval.Span // one a token; nil when unknown
+	Line  int              // of the file, from 1
+}
+
+// Stream reads documents as [Documents] does, and two things more: it yields a [LineError] for a line that is no document, or has the
+// id of one before it, and goes on; and it takes the codes and spans of lines that [StoredLine] wrote, whose text it leaves as it
+// is, for the spans point into it. A text may have maxText bytes.
+func Stream(path string, maxText int) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		file, err := corpus(path)
+		if err != nil {
+			yield(Stored{}, err)
+			return
+		}
+		for r, err := range eachRecord(file, lines(file)) {
+			s := Stored{Line: r.number}
+			if err == nil {
+				if err = r.stored(&s, maxText); err != nil {
+					err = named(err, r.id)
+				}
+			}
+			if !yield(s, err) || err != nil && !isLineError(err) {
+				return
+			}
+		}
+	}
+}
+
+// named tells a line's error whose line it is.
+func named(err error, id string) error {
+	if e, ok := err.(*LineError); ok {
+		e.ID = id
+	}
+	return err
+}
+
+// codesJSON is the member codes of a line; bytes are base64.
+type codesJSON struct {
+	Codec  retrieval.Codec `json:"codec"`
+	Width  int             `json:"width"`
+	Rows   []byte          `json:"rows"`
+	Scales []byte          `json:"scales"` // 16 bits a token, little-endian
+}
+
+// storedJSON is a line of an export: a document of the public contract, which a put over HTTP takes too.
+type storedJSON struct {
+	ID     string           `json:"id"`
+	Text   string           `json:"text"`
+	Fields map[string]any   `json:"fields,omitempty"`
+	Codes  *codesJSON       `json:"codes,omitempty"`
+	Spans  []retrieval.Span `json:"spans,omitempty"`
+}
+
+// stored takes a document, and its codes where they are, out of the record.
+func (r record) stored(s *Stored, maxText int) (err error) {
+	raw := r.rest["codes"]
+	var c codesJSON
+	if d := json.NewDecoder(bytes.NewReader(raw)); raw == nil || strict(d).Decode(&c) != nil || c.Codec == "" {
+		s.Document, err = r.document(maxText) // a member of this name and of another shape is a field
+		return err
+	}
+	delete(r.rest, "codes")
+	delete(r.rest, "version") // of the document in the memory it came from
+	row, err := r.row()
+	if err != nil {
+		return err
+	}
+	s.Document, s.Spans = row.Document, row.Spans
+	s.Codes = &retrieval.Codes{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: make([]uint16, len(c.Scales)/2)}
+	if len(c.Scales)%2 != 0 {
+		return r.invalid("codes: %d bytes of scales, want two a token", len(c.Scales))
+	}
+	for i := range s.Codes.Scales {
+		s.Codes.Scales[i] = binary.LittleEndian.Uint16(c.Scales[2*i:])
+	}
+	d := retrieval.Document{ID: s.ID, Text: s.Text, Codes: *s.Codes, Spans: s.Spans}
+	if err := d.Validate(c.Width); err != nil {
+		return r.wrap(err)
+	}
+	return nil
+}
+
+func strict(d *json.Decoder) *json.Decoder {
+	d.DisallowUnknownFields()
+	return d
+}
+
+// StoredLine returns a document as a line, with its end, that [Stream] and [Documents] read: they trim the text of one without codes.
+func StoredLine(s Stored) ([]byte, error) {
+	out := storedJSON{ID: s.ID, Text: s.Text, Fields: s.Fields, Spans: s.Spans}
+	if s.Codes != nil {
+		out.Codes = &codesJSON{Codec: s.Codes.Codec, Width: s.Codes.Width, Rows: s.Codes.Rows, Scales: make([]byte, 0, 2*len(s.Codes.Scales))}
+		for _, scale := range s.Codes.Scales {
+			out.Codes.Scales = binary.LittleEndian.AppendUint16(out.Codes.Scales, scale)
+		}
+	}
+	return jsonLine(out)
+}
+
+// jsonLine writes an object as a line, with the end.
+func jsonLine(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, retrieval.ErrInvalid)
+	}
+	if b.Len() > MaxLineBytes {
+		return nil, fmt.Errorf("a line of %d bytes, the limit is %d: %w", b.Len(), MaxLineBytes, retrieval.ErrTooLarge)
+	}
+	return b.Bytes(), nil
+}
