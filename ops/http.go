@@ -8,15 +8,17 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"ostraca/api"
 )
 
 // HTTP gives every request of a JSON gateway an id, which goes along to the gRPC server behind it. That server's line is the request's; one that
 // the gateway answered by itself has its line here.
 func (r Requests) HTTP(gateway http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		id := requestID(q.Header.Get(RequestIDKey))
-		q.Header.Set(RequestIDKey, id)
-		w.Header().Set(RequestIDKey, id)
+		id := requestID(q.Header.Get(api.RequestIDKey))
+		q.Header.Set(api.RequestIDKey, id)
+		w.Header().Set(api.RequestIDKey, id)
 		passed, answer, start := new(atomic.Bool), &answered{ResponseWriter: w, code: http.StatusOK}, time.Now()
 		gateway.ServeHTTP(answer, q.WithContext(context.WithValue(q.Context(), passedKey{}, passed)))
 		if !passed.Load() {

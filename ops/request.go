@@ -21,9 +21,6 @@ import (
 )
 
 const (
-	// RequestIDKey is the metadata, and the HTTP header, that carries a request's id: a caller's own, or one that is drawn. It comes back with
-	// the answer, and goes on from the router to the nodes.
-	RequestIDKey = "x-request-id"
 	// MaxRequestID bounds a caller's own, in bytes of printable ASCII; another one is replaced by one that is drawn.
 	MaxRequestID = 64
 	// Slow is the duration from which on a request that should be short is told at level warn.
@@ -55,7 +52,7 @@ type Requests struct {
 // Unary is the interceptor of unary methods.
 func (r Requests) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, id := identify(ctx)
-	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDKey, id)) // it fails where headers are sent already: they are not
+	_ = grpc.SetHeader(ctx, metadata.Pairs(api.RequestIDKey, id)) // it fails where headers are sent already: they are not
 	start := time.Now()
 	answer, err := handler(ctx, request)
 	err = given(ctx, err)
@@ -66,7 +63,7 @@ func (r Requests) Unary(ctx context.Context, request any, info *grpc.UnaryServer
 // Stream is the interceptor of streaming methods.
 func (r Requests) Stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx, id := identify(stream.Context())
-	_ = stream.SetHeader(metadata.Pairs(RequestIDKey, id))
+	_ = stream.SetHeader(metadata.Pairs(api.RequestIDKey, id))
 	s := &identified{ServerStream: stream, ctx: ctx}
 	start := time.Now()
 	err := given(ctx, handler(server, s))
@@ -84,8 +81,8 @@ func given(ctx context.Context, err error) error {
 
 // identify returns the context of a request, whose calls to other processes carry its id.
 func identify(ctx context.Context) (context.Context, string) {
-	id := requestID(incoming(ctx, RequestIDKey))
-	return metadata.AppendToOutgoingContext(ctx, RequestIDKey, id), id
+	id := requestID(incoming(ctx, api.RequestIDKey))
+	return metadata.AppendToOutgoingContext(ctx, api.RequestIDKey, id), id
 }
 
 // incoming returns the last value of a key that came with the request.

@@ -74,7 +74,7 @@ func (r *Router) encode(ctx context.Context, c target, in []Input, maxTokens int
 	var at []int
 	out := make([]*Matrix, len(in))
 	for i := range in {
-		if in[i].encoded() {
+		if in[i].Encoded() {
 			continue
 		}
 		if err := r.encodes(c); err != nil {
@@ -96,8 +96,8 @@ func (r *Router) encode(ctx context.Context, c target, in []Input, maxTokens int
 	return out, nil
 }
 
-// encoded tells whether an input is there as vectors or codes.
-func (in *Input) encoded() bool {
+// Encoded tells whether an input is there as vectors or codes.
+func (in *Input) Encoded() bool {
 	return len(in.Vectors) > 0 || in.Width != 0 || in.Codes.Codec != "" || in.Codes.Len() > 0
 }
 

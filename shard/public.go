@@ -101,6 +101,20 @@ func FromPublic(err error) error {
 	return err
 }
 
+// FromReason returns the error of one of several things that were asked, told by the name of its code, its reason and its text, as
+// [FromPublic] returns that of all. A code of a later release is unknown.
+func FromReason(name, reason, text string) error {
+	c := codes.Unknown
+	if n, ok := code.Code_value[name]; ok {
+		c = codes.Code(n)
+	}
+	s, err := status.New(c, text).WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: domain})
+	if err != nil { // of OK alone
+		return err
+	}
+	return FromPublic(s.Err())
+}
+
 // infoOf returns what a status says of us, or nil.
 func infoOf(s *status.Status) *errdetails.ErrorInfo {
 	for _, d := range s.Details() {

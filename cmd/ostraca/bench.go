@@ -221,15 +221,24 @@ func spread(n, all int) []int {
 // warmup is the queries asked before the clock starts.
 const warmup = 5
 
+// ask makes every query ask for k documents.
+func (b *bench) ask(k int) ([]*retrieval.Query, error) {
+	out := make([]*retrieval.Query, len(b.queries))
+	for i, v := range b.queries {
+		var err error
+		if out[i], err = index.QuantizeQuery(v.Vectors, b.vectors.Width(), nil, k); err != nil {
+			return nil, fmt.Errorf("%s: query %q: %w", b.dir, v.ID, err)
+		}
+	}
+	return out, nil
+}
+
 // run asks every query for k documents.
 func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
 	r := benchResult{RecallTarget: exact, K: k, Threads: b.app.workers()}
-	asked := make([]*retrieval.Query, len(b.queries))
-	for i, v := range b.queries {
-		var err error
-		if asked[i], err = index.QuantizeQuery(v.Vectors, b.vectors.Width(), nil, k); err != nil {
-			return r, nil, fmt.Errorf("%s: query %q: %w", b.dir, v.ID, err)
-		}
+	asked, err := b.ask(k)
+	if err != nil {
+		return r, nil, err
 	}
 	for _, q := range asked[:min(warmup, len(asked))] {
 		if _, err := b.index.Search(ctx, q); err != nil {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +12,6 @@ import (
 	"ostraca/api"
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
-	"ostraca/retrieval/index"
 )
 
 // This file measures what the way through a router costs: the same vectors and queries, asked of a cluster and of the engine in this process,
@@ -85,46 +82,26 @@ func (b *bench) served(ctx context.Context, o servedOptions, r *benchReport) (er
 		return err
 	}
 	defer cluster.close()
-	o.collection = "bench-" + strings.ToLower(rand.Text()[:12])
-	defer func() {
-		if _, e := cluster.drop(context.WithoutCancel(ctx), o.collection); err == nil {
-			err = e
+	return cluster.temporarily(ctx, "bench", b.dir, loadOptions{target: o.target, kind: kindOf(true)}, func(collection string, _ loadStats) error {
+		status, err := cluster.Status(ctx, &api.StatusRequest{})
+		if err != nil {
+			return err
 		}
-	}()
-	load := loadOptions{target: o.target, kind: kindOptions{encoder: "none"}, create: true, batch: loadBatch, parallel: loadParallel, all: true}
-	if err := load.check(b.dir); err != nil {
+		o.collection, r.Nodes, r.Shards = collection, len(status.Nodes), len(status.Shards)
+		r.Served, err = b.sideBySide(ctx, o, cluster)
 		return err
-	}
-	loader, err := cluster.loader(ctx, b.dir, load)
-	if err != nil {
-		return err
-	}
-	loaded, err := loader.run(ctx)
-	if err != nil {
-		return err
-	}
-	if loaded.Rejected > 0 {
-		return fmt.Errorf("%s: document %q: %s: %w", b.dir, loaded.Rejects[0].ID, loaded.Rejects[0].Reason, retrieval.ErrInvalid)
-	}
-	status, err := cluster.Status(ctx, &api.StatusRequest{})
-	if err != nil {
-		return err
-	}
-	r.Nodes, r.Shards = len(status.Nodes), len(status.Shards)
-	r.Served, err = b.sideBySide(ctx, o, cluster)
-	return err
+	})
 }
 
 // sideBySide asks engine and router in turn.
 func (b *bench) sideBySide(ctx context.Context, o servedOptions, cluster *remote) ([]servedResult, error) {
-	width := b.vectors.Width()
-	asked, sent := make([]*retrieval.Query, len(b.queries)), make([]*api.SearchRequest, len(b.queries))
+	asked, err := b.ask(servedK)
+	if err != nil {
+		return nil, err
+	}
+	sent := make([]*api.SearchRequest, len(b.queries))
 	for i, v := range b.queries {
-		var err error
-		if asked[i], err = index.QuantizeQuery(v.Vectors, width, nil, servedK); err != nil {
-			return nil, fmt.Errorf("%s: query %q: %w", b.dir, v.ID, err)
-		}
-		sent[i] = &api.SearchRequest{Collection: o.collection, Tokens: wireVectors(v.Vectors, width), K: servedK, Unweighted: true}
+		sent[i] = &api.SearchRequest{Collection: o.collection, Tokens: wireVectors(v.Vectors, b.vectors.Width()), K: servedK, Unweighted: true}
 	}
 	ways := []struct {
 		via string

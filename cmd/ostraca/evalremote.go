@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"ostraca/api"
+	"ostraca/ops/daemon"
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
 	"ostraca/ops/local"
@@ -52,7 +53,7 @@ func (o *owned) settle(f *pflag.FlagSet, router string) error {
 	for _, x := range []struct {
 		flag        string
 		value, most int
-	}{{"nodes", o.nodes, local.MaxNodes}, {"shards", o.shards, shard.MaxShards}, {"replicas", o.replicas, min(o.nodes, maxReplicas)}} {
+	}{{"nodes", o.nodes, local.MaxNodes}, {"shards", o.shards, shard.MaxShards}, {"replicas", o.replicas, min(o.nodes, daemon.MaxReplicas)}} {
 		if x.value < 1 || x.value > x.most {
 			return fmt.Errorf("--%s is %d, it must be 1 to %d%s: %w", x.flag, x.value, x.most, o.why(x.flag), retrieval.ErrInvalid)
 		}
@@ -60,12 +61,9 @@ func (o *owned) settle(f *pflag.FlagSet, router string) error {
 	return nil
 }
 
-// maxReplicas is the limit of a node's --replicas.
-const maxReplicas = 7
-
 // why says what the range of a flag comes from, where that is not plain.
 func (o *owned) why(flag string) string {
-	if flag == "replicas" && o.nodes < maxReplicas {
+	if flag == "replicas" && o.nodes < daemon.MaxReplicas {
 		return fmt.Sprintf(", for there are %s", plural(o.nodes, "node"))
 	}
 	return ""
@@ -123,39 +121,52 @@ func (a *app) measureRemote(ctx context.Context, path string, o evalOptions, que
 	}
 	defer r.close()
 	out = &measured{kernel: kernel}
-	if o.collection == "" {
-		o.collection = "eval-" + strings.ToLower(rand.Text()[:12])
-		defer func() {
-			if _, e := r.drop(context.WithoutCancel(ctx), o.collection); err == nil {
-				err = e
-			}
-		}()
-		if out.loaded, err = r.loadJudged(ctx, path, o); err != nil {
-			return nil, err
-		}
+	if o.collection != "" {
+		return out, r.measure(ctx, path, o, queries, judgements, out)
 	}
-	return out, r.measure(ctx, path, o, queries, judgements, out)
+	return out, r.temporarily(ctx, "eval", path, loadOptions{target: o.target, kind: kindOf(o.vectors), maxTokens: o.text.maxTokens}, func(collection string, loaded loadStats) error {
+		o.collection, out.loaded = collection, loaded
+		return r.measure(ctx, path, o, queries, judgements, out)
+	})
 }
 
-// loadJudged loads the corpus into a new collection. Figures are of the whole corpus or of nothing: a rejected row is an error.
-func (r *remote) loadJudged(ctx context.Context, path string, o evalOptions) (out loadStats, err error) {
-	l := loadOptions{target: o.target, create: true, maxTokens: o.text.maxTokens, batch: loadBatch, parallel: loadParallel, all: true}
-	if o.vectors {
-		l.kind.encoder = "none"
+// kindOf is the kind of a collection that is measured: of vectors from outside, or of the router's encoder.
+func kindOf(vectors bool) kindOptions {
+	if vectors {
+		return kindOptions{encoder: "none"}
 	}
-	if err := l.check(path); err != nil {
-		return out, err
+	return kindOptions{}
+}
+
+// temporarily loads a data set into a new collection, which is dropped when use returns. Figures are of all of it or of nothing: a rejected row is
+// an error.
+func (r *remote) temporarily(ctx context.Context, name, path string, o loadOptions, use func(collection string, loaded loadStats) error) (err error) {
+	o.collection = name + "-" + strings.ToLower(rand.Text()[:12])
+	o.create, o.batch, o.parallel, o.all = true, loadBatch, loadParallel, true
+	defer func() {
+		if _, e := r.drop(context.WithoutCancel(ctx), o.collection); err == nil {
+			err = e
+		}
+	}()
+	if err := o.check(path); err != nil {
+		return err
 	}
-	loader, err := r.loader(ctx, path, l)
+	loader, err := r.loader(ctx, path, o)
 	if err != nil {
-		return out, err
+		return err
 	}
 	report, err := loader.run(ctx)
-	if err == nil && report.Rejected > 0 {
-		x := report.Rejects[0]
-		err = fmt.Errorf("%s: document %q: %s (--max-tokens cuts long ones): %w", path, x.ID, x.Reason, retrieval.ErrInvalid)
+	if err != nil {
+		return err
 	}
-	return loadStats{Documents: report.Loaded, Tokens: report.Tokens, Seconds: report.Seconds, Cut: report.Cut}, err
+	if report.Rejected > 0 {
+		x, hint := report.Rejects[0], ""
+		if o.kind.encoder == "" {
+			hint = " (--max-tokens cuts long ones)"
+		}
+		return fmt.Errorf("%s: document %q: %s%s: %w", path, x.ID, x.Reason, hint, retrieval.ErrInvalid)
+	}
+	return use(o.collection, loadStats{Documents: report.Loaded, Tokens: report.Tokens, Seconds: report.Seconds, Cut: report.Cut})
 }
 
 // measure asks all queries, one after the other.

@@ -69,11 +69,7 @@ func (o *textOptions) check() error {
 
 // query says how an encoder reads questions.
 func (o *textOptions) query(e *encoder.Encoder, threads int) encoder.Options {
-	out := encoder.Options{Query: true, MaxTokens: o.queryTokens, Threads: threads}
-	if out.MaxTokens == 0 && e.Conventions().Query.Length == 0 {
-		out.MaxTokens = encoder.QueryTokens
-	}
-	return out
+	return encoder.Options{Query: true, MaxTokens: e.QueryLength(o.queryTokens), Threads: threads}
 }
 
 // loadStats say what a load cost.

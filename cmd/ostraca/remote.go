@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -26,7 +25,6 @@ import (
 	"ostraca/api"
 	"ostraca/retrieval"
 	"ostraca/shard"
-	"ostraca/shard/endpoint"
 )
 
 // This file is the one connection that all verbs of a live cluster use.
@@ -104,7 +102,7 @@ func (a *app) connect(ctx context.Context, o target) (*remote, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialPatience, Backoff: backoff.Config{BaseDelay: firstWait, Multiplier: 2, MaxDelay: longestWait}}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(endpoint.MaxMessageBytes), grpc.MaxCallSendMsgSize(endpoint.MaxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)),
 		grpc.WithUnaryInterceptor(r.unary))
 	if err != nil {
 		return nil, fmt.Errorf("--router %s: %w", o.router, err)
@@ -207,13 +205,7 @@ func outcomeError(e *api.Error) error {
 	if e == nil {
 		return nil
 	}
-	code := codes.Unknown
-	_ = code.UnmarshalJSON([]byte(`"` + e.Code + `"`)) // a code of a later release stays unknown
-	s, err := status.New(code, e.Message).WithDetails(&errdetails.ErrorInfo{Reason: e.Reason, Domain: "ostraca"})
-	if err != nil {
-		return err
-	}
-	return shard.FromPublic(s.Err())
+	return shard.FromReason(e.Code, e.Reason, e.Message)
 }
 
 // transient reports a failure of the cluster, not of what was asked: the same again may do.

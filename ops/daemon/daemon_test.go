@@ -131,11 +131,11 @@ func TestRequestIDs(t *testing.T) {
 	node, router, c := loaded(t, 1)
 	ask := func(id string) string {
 		var header metadata.MD
-		ctx := metadata.AppendToOutgoingContext(t.Context(), ops.RequestIDKey, id)
+		ctx := metadata.AppendToOutgoingContext(t.Context(), api.RequestIDKey, id)
 		if _, err := c.Search(ctx, &api.SearchRequest{Collection: "papers", Text: "xyzzy secret"}, grpc.Header(&header)); err != nil {
 			t.Fatal(err)
 		}
-		got := header.Get(ops.RequestIDKey)
+		got := header.Get(api.RequestIDKey)
 		if len(got) != 1 {
 			t.Fatalf("%q came back for %q", got, id)
 		}

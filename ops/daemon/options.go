@@ -20,10 +20,12 @@ import (
 	"ostraca/shard"
 )
 
+// MaxReplicas is the most replicas that a shard may have.
+const MaxReplicas = 7
+
 // Ranges of settings, and what they are where nothing is said.
 const (
 	maxThreads   = 1024
-	maxReplicas  = 7   // of a shard
 	maxNodes     = 256 // that a cluster starts with
 	maxInFlight  = 1 << 16
 	leastBytes   = 64 << 10 // of a limit on bytes
@@ -150,7 +152,7 @@ func (o *nodeOptions) check(out io.Writer) error {
 	if o.replicas == 0 {
 		o.replicas = min(defaultReplicas, max(o.expect, 1))
 	}
-	most := maxReplicas
+	most := MaxReplicas
 	if !s.bad["bootstrap-expect"] {
 		most = min(most, o.expect)
 	}

@@ -111,10 +111,7 @@ func (o *routerOptions) load(inside ops.Embedded, metrics *ops.Metrics) (shard.E
 	if err != nil {
 		return nil, encoder.Projection{}, err
 	}
-	if o.queryTokens == 0 && m.Conventions().Query.Length == 0 {
-		o.queryTokens = encoder.QueryTokens
-	}
-	return metrics.Encoder(shard.TextEncoder{Encoder: m.Encoder, MaxTokens: o.maxTokens, QueryTokens: o.queryTokens, Threads: o.threads}), m.Projection, nil
+	return metrics.Encoder(shard.TextEncoder{Encoder: m.Encoder, MaxTokens: o.maxTokens, QueryTokens: m.QueryLength(o.queryTokens), Threads: o.threads}), m.Projection, nil
 }
 
 // server is the gRPC side of a router.

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"ostraca/api"
 )
 
 // Errors of the package.
@@ -284,9 +286,6 @@ func (c *Cluster) HTTP() string { return c.Info(Router).HTTP }
 // Dir returns the folder of data and logs.
 func (c *Cluster) Dir() string { return c.options.Dir }
 
-// maxMessageBytes is what a router sends and takes at most.
-const maxMessageBytes = 32 << 20
-
 // Dial returns a connection to the router that finds it again where it was restarted.
 func (c *Cluster) Dial() (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+filepath.Base(c.options.Dir),
@@ -296,5 +295,5 @@ func (c *Cluster) Dial() (*grpc.ClientConn, error) {
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second,
 			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 200 * time.Millisecond}}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)))
 }

@@ -30,8 +30,8 @@ func (s *Service) encode(ctx context.Context, q *api.EncodeRequest) (*api.Encode
 				return nil, fmt.Errorf("encode: text %d: %w", first+i, m.Err)
 			}
 			if q.GetVectors() {
-				if bytes += 4 * len(m.Vectors); bytes > MaxMessageBytes {
-					return nil, fmt.Errorf("encode: the vectors of the first %d texts have %d bytes, the limit is %d: encode several batches: %w", first+i+1, bytes, MaxMessageBytes, retrieval.ErrTooLarge)
+				if bytes += 4 * len(m.Vectors); bytes > api.MaxMessageBytes {
+					return nil, fmt.Errorf("encode: the vectors of the first %d texts have %d bytes, the limit is %d: encode several batches: %w", first+i+1, bytes, api.MaxMessageBytes, retrieval.ErrTooLarge)
 				}
 			}
 			out.Results = append(out.Results, toEncoded(m, width, q))

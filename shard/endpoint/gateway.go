@@ -27,7 +27,9 @@ import (
 func Handler(conn grpc.ClientConnInterface, admit func(http.Handler) http.Handler) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
-		runtime.WithIncomingHeaderMatcher(func(header string) (string, bool) { return requestID, strings.EqualFold(header, requestID) }),
+		runtime.WithIncomingHeaderMatcher(func(header string) (string, bool) {
+			return api.RequestIDKey, strings.EqualFold(header, api.RequestIDKey)
+		}),
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
@@ -64,14 +66,14 @@ func Handler(conn grpc.ClientConnInterface, admit func(http.Handler) http.Handle
 type large struct{ grpc.ClientConnInterface }
 
 func (c large) Invoke(ctx context.Context, method string, q, a any, o ...grpc.CallOption) error {
-	if n := proto.Size(q.(proto.Message)); n > MaxMessageBytes {
-		return shard.Public(fmt.Errorf("the request has %d bytes as a message, the limit is %d: send several smaller ones: %w", n, MaxMessageBytes, retrieval.ErrTooLarge))
+	if n := proto.Size(q.(proto.Message)); n > api.MaxMessageBytes {
+		return shard.Public(fmt.Errorf("the request has %d bytes as a message, the limit is %d: send several smaller ones: %w", n, api.MaxMessageBytes, retrieval.ErrTooLarge))
 	}
-	return c.ClientConnInterface.Invoke(ctx, method, q, a, append([]grpc.CallOption{grpc.MaxCallRecvMsgSize(MaxMessageBytes)}, o...)...)
+	return c.ClientConnInterface.Invoke(ctx, method, q, a, append([]grpc.CallOption{grpc.MaxCallRecvMsgSize(api.MaxMessageBytes)}, o...)...)
 }
 
 func (c large) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, o ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.ClientConnInterface.NewStream(ctx, d, method, append([]grpc.CallOption{grpc.MaxCallRecvMsgSize(MaxMessageBytes)}, o...)...)
+	return c.ClientConnInterface.NewStream(ctx, d, method, append([]grpc.CallOption{grpc.MaxCallRecvMsgSize(api.MaxMessageBytes)}, o...)...)
 }
 
 // client waits for the first document of an export, so that what is wrong from the start has its status.

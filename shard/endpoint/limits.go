@@ -9,17 +9,16 @@ import (
 
 // Limits of a request, checked at the door and told in the error; more of them in packages shard and retrieval. docs/endpoint.md lists all.
 const (
-	MaxMessageBytes = 32 << 20       // bytes of a request or an answer, as gRPC carries them
-	MaxBodyBytes    = 32 << 20       // bytes of a JSON body
-	MaxBodiesBytes  = 512 << 20      // bytes of the JSON bodies of all requests under way, and of what they are decoded to
-	MaxValues       = 1 << 19        // objects, lists, strings and values in fields of a request; numbers of vectors do not count
-	MaxPut          = shard.MaxBatch // documents of a put or a patch
-	MaxGet          = shard.MaxBatch // ids of a get
-	MaxEncode       = 256            // texts of an encode
-	MaxCandidates   = 1000           // ids or texts of a rerank
-	MaxSearches     = 256            // searches of a batch
-	MaxSampleTexts  = 4096           // texts of the sample that a projection is fitted on
-	MaxDryRunIDs    = 10_000         // ids that the dry run of a forget names; it counts all
+	MaxBodyBytes   = 32 << 20       // bytes of a JSON body
+	MaxBodiesBytes = 512 << 20      // bytes of the JSON bodies of all requests under way, and of what they are decoded to
+	MaxValues      = 1 << 19        // objects, lists, strings and values in fields of a request; numbers of vectors do not count
+	MaxPut         = shard.MaxBatch // documents of a put or a patch
+	MaxGet         = shard.MaxBatch // ids of a get
+	MaxEncode      = 256            // texts of an encode
+	MaxCandidates  = 1000           // ids or texts of a rerank
+	MaxSearches    = 256            // searches of a batch
+	MaxSampleTexts = 4096           // texts of the sample that a projection is fitted on
+	MaxDryRunIDs   = 10_000         // ids that the dry run of a forget names; it counts all
 )
 
 // What is taken where a request leaves it out.

@@ -159,7 +159,7 @@ func (r *rig) serve(s interface {
 	go server.Serve(l)
 	r.closes = append(r.closes, func() error { server.Stop(); return nil })
 	if r.conn, err = grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(endpoint.MaxMessageBytes))); err != nil {
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes))); err != nil {
 		return err
 	}
 	r.closes = append(r.closes, r.conn.Close)

@@ -51,15 +51,12 @@ func New(o Options) *Service {
 func (s *Service) ServerOptions() []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(s.recovered)
 	return []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxRecvMsgSize(api.MaxMessageBytes), grpc.MaxSendMsgSize(api.MaxMessageBytes),
 		grpc.ForceServerCodecV2(counted{encoding.GetCodecV2(grpcproto.Name)}),
 		grpc.ChainUnaryInterceptor(refuseUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(refuseStream, recovery.StreamServerInterceptor(recovered)),
 	}
 }
-
-// requestID is the metadata and, in other letters, the header that names a request in logs.
-const requestID = "x-request-id"
 
 var errPanic = errors.New("internal error")
 
@@ -74,7 +71,7 @@ func (s *Service) recovered(ctx context.Context, p any) error {
 func requestOf(ctx context.Context) string {
 	out, _ := metadata.FromOutgoingContext(ctx)
 	in, _ := metadata.FromIncomingContext(ctx)
-	for _, ids := range [][]string{out.Get(requestID), in.Get(requestID)} {
+	for _, ids := range [][]string{out.Get(api.RequestIDKey), in.Get(api.RequestIDKey)} {
 		if len(ids) > 0 {
 			return ids[len(ids)-1]
 		}
@@ -96,8 +93,8 @@ func (s *Service) guard(ctx context.Context, f func() error) (err error) {
 func answer[M proto.Message](m M, err error) (M, error) {
 	var none M
 	if err == nil {
-		if n := proto.Size(m); n > MaxMessageBytes {
-			err = fmt.Errorf("the answer has %d bytes, the limit is %d: ask for fewer, or without texts, codes or vectors: %w", n, MaxMessageBytes, retrieval.ErrTooLarge)
+		if n := proto.Size(m); n > api.MaxMessageBytes {
+			err = fmt.Errorf("the answer has %d bytes, the limit is %d: ask for fewer, or without texts, codes or vectors: %w", n, api.MaxMessageBytes, retrieval.ErrTooLarge)
 		}
 	}
 	if err != nil {

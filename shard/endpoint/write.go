@@ -172,9 +172,6 @@ func outcome(id string, r shard.Result) *api.WriteOutcome {
 	return out
 }
 
-// encoded tells whether a document comes as vectors or codes.
-func encoded(in shard.Input) bool { return len(in.Vectors) > 0 || in.Codes.Codec != "" }
-
 // chunk is texts that are encoded together, and vectors and codes that are prepared together.
 type chunk struct {
 	at                      []int
@@ -187,7 +184,7 @@ func (c *chunk) takes(in shard.Input) bool {
 	if len(c.at) == 0 {
 		return true
 	}
-	if !encoded(in) {
+	if !in.Encoded() {
 		return c.texts < chunkTexts && c.textBytes+len(in.Text) <= chunkTextBytes
 	}
 	return c.bytes+4*len(in.Vectors)+len(in.Codes.Rows)+len(in.Text) <= chunkBytes
@@ -195,7 +192,7 @@ func (c *chunk) takes(in shard.Input) bool {
 
 func (c *chunk) add(at int, in shard.Input) {
 	c.at, c.inputs = append(c.at, at), append(c.inputs, in)
-	if encoded(in) {
+	if in.Encoded() {
 		c.bytes += 4*len(in.Vectors) + len(in.Codes.Rows) + len(in.Text)
 	} else {
 		c.texts, c.textBytes = c.texts+1, c.textBytes+len(in.Text)
