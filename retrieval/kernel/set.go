@@ -29,10 +29,16 @@ type loops struct {
 	addNorm    func(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)
 	normalize  func(x *float32, n int)
 	fold       func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)
+	unpack     func(dst *byte, src *byte, table *byte, plane int, bits int, rows int)
+	prefetch   func(p *byte, n int)
+	scan       *[2]scan // on one panel, on two; nil: by the product
 }
 
 // product is c[m][16 or 32] = a[m][k] . b, k in groups of 4 bytes, ldb from one panel to the next.
 type product func(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m int)
+
+// scan scores n documents against one panel of the query, or two, ldb apart; with add, to what is in sums already.
+type scan func(sums *int64, rows *byte, starts *int32, n int, stride int, b *byte, ldb int, qsum *int32, weights *int32, add bool)
 
 // twin has no assembly: the Go code itself.
 var twin = &Set{name: "go"}
