@@ -137,16 +137,18 @@ func (e *Encoder) run(ctx context.Context, jobs []job, threads int) error {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range min(threads, len(batches)) {
-		wait.Go(func() {
-			w := e.spaces.Get().(*workspace)
-			defer e.spaces.Put(w)
-			for i := next.Add(1) - 1; int(i) < len(batches) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				e.encode(w, batches[i])
-			}
-		})
+	work := func() {
+		w := e.spaces.Get().(*workspace)
+		defer e.spaces.Put(w)
+		for i := next.Add(1) - 1; int(i) < len(batches) && ctx.Err() == nil; i = next.Add(1) - 1 {
+			e.encode(w, batches[i])
+		}
 	}
+	var wait sync.WaitGroup
+	for range min(threads, len(batches)) - 1 {
+		wait.Go(work)
+	}
+	work() // here: one query waits for no other goroutine to be scheduled
 	wait.Wait()
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("encode: %w", err)

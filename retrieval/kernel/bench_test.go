@@ -23,29 +23,6 @@ func BenchmarkGemm8(b *testing.B) {
 	}
 }
 
-// BenchmarkMaxSim reports document tokens per second for 32 query tokens; documents of 80 tokens in the second-level cache.
-func BenchmarkMaxSim(b *testing.B) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, s := range All() {
-		for _, width := range []int{128, 384} {
-			for _, n := range []int{16, 32} {
-				b.Run(fmt.Sprintf("%s/%dx%d", s.name, n, width), func(b *testing.B) {
-					const tokens, documents = 80, 6
-					rows, scales := document(rng, tokens*documents, width)
-					m := s.NewMaxSim(codes(rng, n*width), n, width, lift(width))
-					for b.Loop() {
-						for d := range documents {
-							m.Score(rows[d*tokens*width:][:tokens*width], scales[d*tokens:][:tokens])
-						}
-					}
-					b.ReportMetric(tokens*documents*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
-					b.ReportMetric(2*tokens*documents*float64(n*width)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gop/s")
-				})
-			}
-		}
-	}
-}
-
 func BenchmarkRows(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, s := range All() {

@@ -1,7 +1,9 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 )
@@ -36,15 +38,13 @@ func (s *Set) Pack(w []int8, n, k int) *Matrix {
 	m := &Matrix{N: n, K: k, stride: (k + 3) &^ 3}
 	m.Sums = make([]int32, m.Cols())
 	for i := range n {
-		for _, x := range w[i*k : (i+1)*k] {
-			m.Sums[i] += int32(x)
-		}
+		m.Sums[i] = sumOf(unsigned(w[i*k : (i+1)*k]))
 	}
 	switch {
 	case s.loops.gemm8[0] != nil:
-		m.packPanels(w, 1, func(p []byte, x int8) { p[0] = byte(x) })
+		m.packPanels(w, 1, packBytes)
 	case s.loops.gemm16[0] != nil:
-		m.packPanels(w, 2, func(p []byte, x int8) { *(*int16)(unsafe.Pointer(&p[0])) = int16(x) })
+		m.packPanels(w, 2, packWords)
 	default:
 		m.rows = make([]int8, m.Cols()*m.stride)
 		for i := range n {
@@ -54,17 +54,65 @@ func (s *Set) Pack(w []int8, n, k int) *Matrix {
 	return m
 }
 
-// packPanels lays the matrix out as [panel][group of 4 bytes][row in panel][element in group].
-func (m *Matrix) packPanels(w []int8, element int, put func([]byte, int8)) {
-	group := 4 / element
+// packPanels lays the matrix out as [panel][group of 4 bytes][row in panel][element in group]. put writes a row's groups, the first of which it is given, 16 apart.
+func (m *Matrix) packPanels(w []int8, element int, put func(groups []uint32, row []byte)) {
 	m.element, m.panel = element, m.stride*Lanes*element
 	m.panels = make([]byte, m.panel*m.Cols()/Lanes)
+	groups, panel := unsafe.Slice((*uint32)(unsafe.Pointer(&m.panels[0])), len(m.panels)/4), m.panel/4
 	for i := range m.N {
-		base := m.panels[i/Lanes*m.panel:]
-		for j, x := range w[i*m.K : (i+1)*m.K] {
-			put(base[(j/group*Lanes+i%Lanes)*4+j%group*element:], x)
-		}
+		put(groups[i/Lanes*panel:][i%Lanes:panel], unsigned(w[i*m.K:(i+1)*m.K]))
 	}
+}
+
+// packBytes puts 4 elements into a group.
+func packBytes(groups []uint32, row []byte) {
+	at, j := 0, 0
+	for ; j <= len(row)-8; j += 8 {
+		x := binary.LittleEndian.Uint64(row[j:])
+		groups[at+Lanes] = uint32(x >> 32)
+		groups[at] = uint32(x)
+		at += 2 * Lanes
+	}
+	for i, v := range row[j:] {
+		groups[at+i/4*Lanes] |= uint32(v) << (i % 4 * 8)
+	}
+}
+
+// packWords puts 2 elements into a group, as 16-bit integers: four are spread out, and their signs copied up.
+func packWords(groups []uint32, row []byte) {
+	const two, one, signs = 0x0000ffff0000ffff, 0x00ff00ff00ff00ff, 0x0080008000800080
+	at, j := 0, 0
+	for ; j <= len(row)-4; j += 4 {
+		x := uint64(binary.LittleEndian.Uint32(row[j:]))
+		x = (x | x<<16) & two
+		x = (x | x<<8) & one
+		x |= (x & signs) * 0x1fe
+		groups[at+Lanes] = uint32(x >> 32)
+		groups[at] = uint32(x)
+		at += 2 * Lanes
+	}
+	for i, v := range row[j:] {
+		groups[at+i/2*Lanes] |= uint32(uint16(int8(v))) << (i % 2 * 16)
+	}
+}
+
+// sumOf adds signed bytes, eight at a time: with 128 more they are unsigned, and pairs, then all four, are added in 16 bits.
+func sumOf(row []byte) int32 {
+	const lanes, low, signs = 0x0001000100010001, 0x00ff00ff00ff00ff, 0x8080808080808080
+	var sum int32
+	j := 0
+	for ; j <= len(row)-8; j += 8 {
+		x := binary.LittleEndian.Uint64(row[j:]) ^ signs
+		sum += int32((x&low+x>>8&low)*lanes>>48) - 8*128
+	}
+	for _, x := range row[j:] {
+		sum += int32(int8(x))
+	}
+	return sum
+}
+
+func unsigned(w []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w))), len(w))
 }
 
 // Gemm8 sets c[i][n] = sum over k of a[i][k] * w[n][k] for m rows: a has rows of w.K bytes rounded up to 4, c rows of w.Cols().
@@ -97,14 +145,21 @@ func (b *block) set(s *Set, a []byte, w *Matrix, rows int) {
 	if w.element != 2 {
 		return
 	}
-	b.words = grow(b.words, len(b.bytes))
-	whole := len(b.bytes) / Lanes
+	b.words = s.widen(b.words[:0], b.bytes)
+}
+
+// widen appends bytes to words.
+func (s *Set) widen(words []int16, b []byte) []int16 {
+	n := len(words)
+	words = slices.Grow(words, len(b))[:n+len(b)]
+	whole := len(b) / Lanes
 	if whole > 0 {
-		s.loops.widen(&b.words[0], &b.bytes[0], whole)
+		s.loops.widen(&words[n], &b[0], whole)
 	}
-	for i := whole * Lanes; i < len(b.bytes); i++ {
-		b.words[i] = int16(b.bytes[i])
+	for i := whole * Lanes; i < len(b); i++ {
+		words[n+i] = int16(b[i])
 	}
+	return words
 }
 
 // product multiplies a block by the panel p, or by p and its neighbour where a variant takes two, and returns how many.

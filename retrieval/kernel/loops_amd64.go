@@ -23,6 +23,34 @@ func gemm16AVX2x1(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, 
 func widenAVX2(dst *int16, src *byte, n int)
 
 //go:noescape
+func scanVNNIx1(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
+
+//go:noescape
+func scanVNNIx2(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
+
+//go:noescape
+func scanAVX2x1(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
+
+//go:noescape
+func maxsimVNNIx1(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
+
+//go:noescape
+func residualVNNIx1(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int, base *int32, ldbase int, clusters *byte)
+
+//go:noescape
+func maxsimVNNIx2(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
+
+//go:noescape
+func residualVNNIx2(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int, base *int32, ldbase int, clusters *byte)
+
+//go:noescape
+func prefetchT0(p *byte, n int)
+
+func busyVNNI(n int)
+
+func busyAVX2(n int)
+
+//go:noescape
 func dequantAVX512(y *float32, c *int32, wsum *int32, wscale *float32, bias *float32, scale float32, zero int32, n int)
 
 //go:noescape
@@ -50,7 +78,13 @@ func addNormAVX512(h *float32, y *float32, gain *float32, bias *float32, eps flo
 func normalizeAVX512(x *float32, n int)
 
 //go:noescape
-func foldAVX512(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)
+func scoresAVX512(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)
+
+//go:noescape
+func unpackAVX512(dst *byte, src *byte, table *byte, plane int, bits int, rows int)
+
+//go:noescape
+func unpack3AVX512(dst *byte, src *byte, table *byte, plane int, rows int)
 
 //go:noescape
 func dequantAVX2(y *float32, c *int32, wsum *int32, wscale *float32, bias *float32, scale float32, zero int32, n int)
@@ -80,4 +114,16 @@ func addNormAVX2(h *float32, y *float32, gain *float32, bias *float32, eps float
 func normalizeAVX2(x *float32, n int)
 
 //go:noescape
+func scoresAVX2(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)
+
+//go:noescape
+func unpackAVX2(dst *byte, src *byte, table *byte, plane int, bits int, rows int)
+
+//go:noescape
+func unpack3AVX2(dst *byte, src *byte, table *byte, plane int, rows int)
+
+//go:noescape
 func foldAVX2(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)
+
+//go:noescape
+func foldBaseAVX2(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int, base *int32, ldbase int, clusters *byte)

@@ -29,16 +29,31 @@ type loops struct {
 	addNorm    func(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)
 	normalize  func(x *float32, n int)
 	fold       func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)
+	foldBase   func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int, base *int32, ldbase int, clusters *byte)
+	scores     func(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)
 	unpack     func(dst *byte, src *byte, table *byte, plane int, bits int, rows int)
+	unpack3    func(dst *byte, src *byte, table *byte, plane int, rows int) // of 3 bits, plane that of the high bit
 	prefetch   func(p *byte, n int)
-	scan       *[2]scan // on one panel, on two; nil: by the product
+	scan       *[2]scan     // on one panel, on two; nil: by the product
+	maxsim     *[2]maxsim   // on one panel, on two; nil: by the product and fold
+	residual   *[2]residual // the same, nil: by the product and foldBase
 }
 
 // product is c[m][16 or 32] = a[m][k] . b, k in groups of 4 bytes, ldb from one panel to the next.
 type product func(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m int)
 
-// scan scores n documents against one panel of the query, or two, ldb apart; with add, to what is in sums already.
-type scan func(sums *int64, rows *byte, starts *int32, n int, stride int, b *byte, ldb int, qsum *int32, weights *int32, add bool)
+// scan adds to each of n sums the weighted maxima of a document against one panel of the query, or two, ldb apart, less bias: what it adds by taking rows
+// for unsigned (0 in panels after the first two). A document's span, its first row and the row behind its last, is step bytes after that of the document
+// before; one without rows is skipped. Rows are fetched that are ahead bytes further on and, with next, those of the document whose span is next bytes
+// further on.
+type scan func(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
+
+// maxsim takes n rows into the best scores so far, and their positions, of one panel of the query, or two, ldb apart; the first row's position is first.
+// Meanwhile it fetches other rows, rate bytes for every 8 of its own, from fetch to about last.
+type maxsim func(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
+
+// residual is maxsim of rows whose scores begin from those of their clusters in base, ldbase bytes apart.
+type residual func(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int, base *int32, ldbase int, clusters *byte)
 
 // twin has no assembly: the Go code itself.
 var twin = &Set{name: "go"}

@@ -33,6 +33,12 @@ var avx2 = &Set{name: "avx2", loops: loops{
 	addNorm:    addNormAVX2,
 	normalize:  normalizeAVX2,
 	fold:       foldAVX2,
+	foldBase:   foldBaseAVX2,
+	scores:     scoresAVX2,
+	unpack:     unpackAVX2,
+	unpack3:    unpack3AVX2,
+	prefetch:   prefetchT0,
+	scan:       &[2]scan{scanAVX2x1},
 }}
 
 var avx512 = &Set{name: "avx512vnni", loops: loops{
@@ -47,5 +53,11 @@ var avx512 = &Set{name: "avx512vnni", loops: loops{
 	softmax:    softmaxAVX512,
 	addNorm:    addNormAVX512,
 	normalize:  normalizeAVX512,
-	fold:       foldAVX512,
+	scores:     scoresAVX512,
+	unpack:     unpackAVX512,
+	unpack3:    unpack3AVX512,
+	prefetch:   prefetchT0,
+	scan:       &[2]scan{scanVNNIx1, scanVNNIx2},
+	maxsim:     &[2]maxsim{maxsimVNNIx1, maxsimVNNIx2},
+	residual:   &[2]residual{residualVNNIx1, residualVNNIx2},
 }}

@@ -71,7 +71,7 @@ func encode(t *testing.T, e *encoder.Encoder, o encoder.Options, texts ...string
 
 func quantize(t *testing.T, m encoder.Matrix, width int) retrieval.Codes {
 	t.Helper()
-	c, err := index.Quantize(m.Vectors, width)
+	c, err := index.Quantize(retrieval.Int8, m.Vectors, width)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestCranfieldRanking(t *testing.T) {
 	rankings := map[string][]string{}
 	for _, q := range queries {
 		m := encode(t, e, encoder.Options{MaxTokens: encoder.QueryTokens}, q.Text)[0]
-		asked, err := index.QuantizeQuery(m.Vectors, e.Width(), e.QueryWeights(m.Tokens), 100)
+		asked, err := index.QuantizeQuery(retrieval.Int8, m.Vectors, e.Width(), e.QueryWeights(m.Tokens), 100)
 		if err != nil {
 			t.Fatal(err)
 		}

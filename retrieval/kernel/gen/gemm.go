@@ -12,8 +12,8 @@ import (
 // 16-bit integers, so that 4 bytes of a row, broadcast, meet one vector of a panel. Two panels at a time on 512 bits.
 func gemms() {
 	for _, panels := range []int{1, 2} {
-		gemm(gemmShape{name: "gemm8VNNI", panels: panels, blocks: []int{12, 4, 1}, wide: true, ahead: 4096, dot: dotVNNI8})
-		gemm(gemmShape{name: "gemm16VNNI", panels: panels, blocks: []int{12, 4, 1}, wide: true, dot: dotVNNI16})
+		gemm(gemmShape{name: "gemm8VNNI", panels: panels, blocks: []int{12, 8, 4, 3, 2, 1}, wide: true, fetch: true, dot: dotVNNI8})
+		gemm(gemmShape{name: "gemm16VNNI", panels: panels, blocks: []int{12, 8, 4, 3, 2, 1}, wide: true, dot: dotVNNI16})
 	}
 	gemm(gemmShape{name: "gemm16AVX2", panels: 1, blocks: []int{6, 2, 1}, dot: dotAVX2})
 }
@@ -23,7 +23,7 @@ type gemmShape struct {
 	panels int   // panels of 16 columns per call
 	blocks []int // rows per register block, tried in turn
 	wide   bool
-	ahead  int                             // bytes behind a block that are fetched while it is worked on; 0 fetches none
+	fetch  bool                            // the panels behind these are fetched meanwhile: a model's weights come from beyond the second-level cache
 	dot    func(a, b, acc, tmp VecVirtual) // acc += a . b
 }
 
@@ -65,11 +65,13 @@ func gemm(s gemmShape) {
 		for i := range bv {
 			bv[i] = s.register()
 		}
-		fetch := rows == s.blocks[0] && s.ahead > 0
-		next := GP64()
-		if fetch {
-			LEAQ(Mem{Base: base[len(base)-1], Index: lda, Scale: 2, Disp: s.ahead}, next)
-			ADDQ(lda, next)
+		var next []Register // line k of the panels behind these
+		if s.fetch && rows >= 8 {
+			next = []Register{GP64(), GP64()}[:s.panels]
+			LEAQ(Mem{Base: b, Index: ldb, Scale: uint8(s.panels)}, next[0])
+			if len(next) > 1 {
+				LEAQ(Mem{Base: next[0], Index: ldb, Scale: 1}, next[1])
+			}
 		}
 		Label(label("k"))
 		for i := range bv {
@@ -81,9 +83,9 @@ func gemm(s gemmShape) {
 				s.dot(av, bv[i], acc[r][i], tmp)
 			}
 		}
-		if fetch { // as many bytes as the block takes: rows of 4
-			PREFETCHT0(Mem{Base: next})
-			ADDQ(Imm(uint64(4*rows)), next)
+		for _, n := range next {
+			PREFETCHT0(Mem{Base: n})
+			ADDQ(Imm(64), n)
 		}
 		ADDQ(Imm(64), bp)
 		base.advance(4)

@@ -8,6 +8,11 @@ func main() {
 	ConstraintExpr("!noasm")
 	gemms()
 	widen16()
+	scans()
+	maxsims()
+	prefetch()
+	busy(gemmShape{name: "busyVNNI", wide: true, dot: dotVNNI8})
+	busy(gemmShape{name: "busyAVX2", dot: dotAVX2})
 	for _, w := range []width{wide, narrow} {
 		dequant(w)
 		spread(w)
@@ -18,7 +23,11 @@ func main() {
 		softmax(w)
 		addNorm(w)
 		normalize(w)
-		fold(w)
+		scores(w)
+		unpack(w)
+		unpack3(w)
 	}
+	fold(narrow, "fold", false)
+	fold(narrow, "foldBase", true)
 	Generate()
 }

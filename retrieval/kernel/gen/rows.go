@@ -2,6 +2,7 @@ package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -11,8 +12,12 @@ import (
 func gp(name string) Register { return Load(Param(name), GP64()) }
 
 // splatFloat and splatInt fill v from a 32-bit argument.
+//
+// No instruction may be of the SSE encoding: behind 512-bit ones these take about a hundred cycles each on Intel's CPUs.
 func (w width) splatFloat(name string, v vec) {
-	w.spread(Load(Param(name), XMM()).(VecVirtual), v)
+	for i := range v {
+		VBROADCASTSS(argument(name), v[i])
+	}
 }
 
 func (w width) splatInt(name string, v vec) {
@@ -23,7 +28,11 @@ func (w width) splatInt(name string, v vec) {
 
 // argument is an argument's place on the stack, to read or broadcast from.
 func argument(name string) Mem {
-	b, err := Param(name).Resolve()
+	return place(Param(name))
+}
+
+func place(c gotypes.Component) Mem {
+	b, err := c.Resolve()
 	if err != nil {
 		panic(err)
 	}
@@ -67,22 +76,50 @@ func spread(w width) {
 	w.ret()
 }
 
-// bounds: the least and the greatest of rows of n steps.
+// bounds: the least and the greatest of rows of n steps. Four steps have lanes of their own: one would wait for the other.
 func bounds(w width) {
+	const at = 4
 	w.fn("bounds", "func(x *float32, ldx int, n int, rows int) (lo float32, hi float32)")
 	x, ldx, n, rows := gp("x"), gp("ldx"), gp("n"), gp("rows")
-	lo, hi, v := w.vec(), w.vec(), w.vec()
-	w.broadcast(Mem{Base: x}, lo)
-	w.op1(w.move, hi, lo)
-	rowLoop(rows, n, []Register{x}, []Register{ldx}, func(at func(int) Mem) {
-		w.op1(w.move, v, at(0))
-		w.op2(func(o ...Op) { VMINPS(o...) }, lo, v, lo)
-		w.op2(func(o ...Op) { VMAXPS(o...) }, hi, v, hi)
-	})
-	l := w.reduce(func(o ...Op) { VMINPS(o...) }, lo)
-	h := w.reduce(func(o ...Op) { VMAXPS(o...) }, hi)
-	Store(l, ReturnIndex(0))
-	Store(h, ReturnIndex(1))
+	var lo, hi [at]vec
+	for i := range at {
+		lo[i], hi[i] = w.vec(), w.vec()
+		w.broadcast(Mem{Base: x}, lo[i])
+		w.op1(w.move, hi[i], lo[i])
+	}
+	v, d, left := w.vec(), GP64(), GP64()
+	step := func(i int) {
+		w.op1(w.move, v, Mem{Base: x, Index: d, Scale: 1})
+		w.op2(func(o ...Op) { VMINPS(o...) }, lo[i], v, lo[i])
+		w.op2(func(o ...Op) { VMAXPS(o...) }, hi[i], v, hi[i])
+		ADDQ(Imm(64), d)
+	}
+	Label("row")
+	XORQ(d, d)
+	MOVQ(n, left)
+	Label("four")
+	SUBQ(Imm(at), left)
+	JL(LabelRef("rest"))
+	for i := range at {
+		step(i)
+	}
+	JMP(LabelRef("four"))
+	Label("rest")
+	for i := range at - 1 {
+		CMPQ(left, I32(i-at+1))
+		JL(LabelRef("next"))
+		step(i)
+	}
+	Label("next")
+	ADDQ(ldx, x)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	for i := 1; i < at; i++ {
+		w.op2(func(o ...Op) { VMINPS(o...) }, lo[0], lo[i], lo[0])
+		w.op2(func(o ...Op) { VMAXPS(o...) }, hi[0], hi[i], hi[0])
+	}
+	VMOVSS(w.reduce(func(o ...Op) { VMINPS(o...) }, lo[0]), place(ReturnIndex(0)))
+	VMOVSS(w.reduce(func(o ...Op) { VMAXPS(o...) }, hi[0]), place(ReturnIndex(1)))
 	w.ret()
 }
 
@@ -215,185 +252,5 @@ func quantize16(w width) {
 	ADDQ(ldx, x)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
-	w.ret()
-}
-
-// softmax: p = round(32767 * softmax(c * s)), s already times log2(e), mask of the last 16 lanes; c is overwritten.
-func softmax(w width) {
-	w.fn("softmax", "func(p *int16, c *int32, s float32, mask *int32, n int)")
-	p, c, n := gp("p"), gp("c"), gp("n")
-	top, v, left, at := w.vec(), w.vec(), GP64(), GP64()
-	w.op1(w.move, top, Mem{Base: c})
-	MOVQ(c, at)
-	MOVQ(n, left)
-	loop("max", left, func() {
-		w.op2(func(o ...Op) { VPMAXSD(o...) }, top, top, Mem{Base: at})
-		ADDQ(Imm(64), at)
-	})
-	w.spread(w.reduce(func(o ...Op) { VPMAXSD(o...) }, top), top)
-	s, sum, z, f, q := w.vec(), w.vec(), w.vec(), w.vec(), w.vec()
-	w.splatFloat("s", s)
-	w.zero(sum)
-	MOVQ(c, at)
-	MOVQ(n, left)
-	loop("exp", left, func() {
-		w.op1(w.move, v, Mem{Base: at})
-		w.op2(w.isub, v, v, top)
-		w.op1(func(o ...Op) { VCVTDQ2PS(o...) }, v, v)
-		w.op2(mul, v, v, s)
-		w.op2(func(o ...Op) { VMAXPS(o...) }, v, v, float(expFloor))
-		w.op2(add, z, v, float(roundMagic))
-		w.op2(sub, f, z, float(roundMagic))
-		w.op2(sub, f, v, f)
-		w.polynomial(q, f, expPolynomial)
-		w.shift(func(o ...Op) { VPSLLD(o...) }, 23, z, z)
-		w.op2(func(o ...Op) { VPADDD(o...) }, q, q, z)
-		CMPQ(left, Imm(1))
-		JNE(LabelRef("whole"))
-		mask := gp("mask")
-		w.op2(func(o ...Op) { VANDPS(o...) }, q, q, Mem{Base: mask})
-		Label("whole")
-		w.op2(add, sum, sum, q)
-		w.store(q, Mem{Base: at})
-		ADDQ(Imm(64), at)
-	})
-	total := w.reduce(add, sum)
-	inv := XMM()
-	VMOVSS(float(32767), inv)
-	VDIVSS(total, inv, inv)
-	w.spread(inv, s)
-	loop("scale", n, func() {
-		w.op2(mul, v, s, Mem{Base: c})
-		w.op1(func(o ...Op) { VCVTPS2DQ(o...) }, v, v)
-		w.store16(v, Mem{Base: p})
-		ADDQ(Imm(64), c)
-		ADDQ(Imm(32), p)
-	})
-	w.ret()
-}
-
-// addNorm: h = layer norm of (h + y); size is 16 n as a float.
-func addNorm(w width) {
-	w.fn("addNorm", "func(h *float32, y *float32, gain *float32, bias *float32, eps float32, size float32, n int)")
-	h, y, gain, bias, n := gp("h"), gp("y"), gp("gain"), gp("bias"), gp("n")
-	sum, v, d, left := w.vec(), w.vec(), GP64(), GP64()
-	at := func(b Register) Mem { return Mem{Base: b, Index: d, Scale: 1} }
-	pass := func(name string, body func()) {
-		XORQ(d, d)
-		MOVQ(n, left)
-		loop(name, left, func() {
-			body()
-			ADDQ(Imm(64), d)
-		})
-	}
-	w.zero(sum)
-	pass("sum", func() {
-		w.op1(w.move, v, at(h))
-		w.op2(add, v, v, at(y))
-		w.store(v, at(h))
-		w.op2(add, sum, sum, v)
-	})
-	mean := w.vec()
-	total := w.reduce(add, sum)
-	VDIVSS(argument("size"), total, total)
-	w.spread(total, mean)
-	w.zero(sum)
-	pass("square", func() {
-		w.op1(w.move, v, at(h))
-		w.op2(sub, v, v, mean)
-		w.op2(mul, v, v, v)
-		w.op2(add, sum, sum, v)
-	})
-	square := w.reduce(add, sum)
-	VDIVSS(argument("size"), square, square)
-	VADDSS(argument("eps"), square, square)
-	r := w.vec()
-	w.spread(inverseRoot(square), r)
-	pass("norm", func() {
-		w.op1(w.move, v, at(h))
-		w.op2(sub, v, v, mean)
-		w.op2(mul, v, v, r)
-		w.op2(mul, v, v, at(gain))
-		w.op2(add, v, v, at(bias))
-		w.store(v, at(h))
-	})
-	w.ret()
-}
-
-// inverseRoot returns 1 / sqrt(x), two IEEE operations.
-func inverseRoot(x VecVirtual) VecVirtual {
-	VSQRTSS(x, x, x)
-	one := XMM()
-	VMOVSS(float(1), one)
-	VDIVSS(x, one, one)
-	return one
-}
-
-// normalize: x / |x|.
-func normalize(w width) {
-	w.fn("normalize", "func(x *float32, n int)")
-	x, n := gp("x"), gp("n")
-	sum, v, at, left := w.vec(), w.vec(), GP64(), GP64()
-	w.zero(sum)
-	MOVQ(x, at)
-	MOVQ(n, left)
-	loop("square", left, func() {
-		w.op1(w.move, v, Mem{Base: at})
-		w.op2(mul, v, v, v)
-		w.op2(add, sum, sum, v)
-		ADDQ(Imm(64), at)
-	})
-	r := w.vec()
-	w.spread(inverseRoot(w.reduce(add, sum)), r)
-	loop("scale", n, func() {
-		w.op2(mul, v, r, Mem{Base: x})
-		w.store(v, Mem{Base: x})
-		ADDQ(Imm(64), x)
-	})
-	w.ret()
-}
-
-// fold takes rows of 16 dot products into the running maximum and its position: docs/score.md.
-func fold(w width) {
-	w.fn("fold", "func(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int)")
-	best, pos, c, ldc, scales, rows := gp("best"), gp("pos"), gp("c"), gp("ldc"), gp("scales"), gp("rows")
-	bm, pm, bias, at := w.vec(), w.vec(), w.vec(), w.vec()
-	w.op1(w.move, bm, Mem{Base: best})
-	w.op1(w.move, pm, Mem{Base: pos})
-	b := gp("bias")
-	w.op1(w.move, bias, Mem{Base: b})
-	w.splatInt("first", at)
-	lift := XMM()
-	VMOVQ(gp("lift"), lift)
-	lo, hi, x, y := w.vec()[:1], w.vec()[:1], w.vec(), w.vec()
-	loop("row", rows, func() {
-		w.op1(w.move, x, Mem{Base: c})
-		w.op2(w.isub, x, x, bias)
-		for i := range x {
-			VPSLLD(lift, x[i], x[i])
-		}
-		VPBROADCASTW(Mem{Base: scales}, lo[0])
-		w.shift(func(o ...Op) { VPSLLD(o...) }, 16, hi, lo)
-		w.shift(func(o ...Op) { VPSRLD(o...) }, 16, lo, lo)
-		w.op2(func(o ...Op) { VPMULHUW(o...) }, y, x, lo)
-		w.op2(func(o ...Op) { VPMADDWD(o...) }, x, x, hi)
-		w.op2(func(o ...Op) { VPADDD(o...) }, x, x, y)
-		for i := range x {
-			if w.regs == 1 {
-				k := K()
-				VPCMPGTD(bm[i], x[i], k)
-				VMOVDQA32(at[i], k, pm[i])
-			} else {
-				VPCMPGTD(bm[i], x[i], y[i])
-				VPBLENDVB(y[i], at[i], pm[i], pm[i])
-			}
-		}
-		w.op2(func(o ...Op) { VPMAXSD(o...) }, bm, bm, x)
-		w.op2(func(o ...Op) { VPADDD(o...) }, at, at, i32(1))
-		ADDQ(ldc, c)
-		ADDQ(Imm(2), scales)
-	})
-	w.store(bm, Mem{Base: best})
-	w.store(pm, Mem{Base: pos})
 	w.ret()
 }
