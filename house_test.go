@@ -74,7 +74,7 @@ var only = []struct {
 
 // pure is all that the vocabulary and its algebra, package retrieval, may import of the standard library: no I/O, no clock, no
 // goroutine, no chance.
-var pure = []string{"bytes", "cmp", "context", "errors", "fmt", "math", "math/bits", "slices", "strings", "unicode", "unicode/utf8"}
+var pure = []string{"bytes", "cmp", "context", "errors", "fmt", "math", "math/bits", "slices", "strconv", "strings", "unicode", "unicode/utf8"}
 
 // nested lists the modules of their own below this one.
 var nested = []string{"retrieval/kernel/gen", "testdata/peers"}

@@ -71,13 +71,19 @@ func (x *Vector) GetValues() []float32 {
 	return nil
 }
 
-// Codes are token vectors as they are stored (docs/score.md): exactly what an export gives and a put takes back.
+// Codes are token vectors as they are stored (docs/score.md): exactly what an export gives and a put takes back. Those of codec int8 stand for
+// themselves, and come without what follows scales; what a put says of it there is not looked at. Codes of other codecs are nothing without it.
 type Codes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Codec         string                 `protobuf:"bytes,1,opt,name=codec,proto3" json:"codec,omitempty"`
 	Width         uint32                 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
 	Rows          []byte                 `protobuf:"bytes,3,opt,name=rows,proto3" json:"rows,omitempty"`
-	Scales        []byte                 `protobuf:"bytes,4,opt,name=scales,proto3" json:"scales,omitempty"` // 16 bits a token, little-endian
+	Scales        []byte                 `protobuf:"bytes,4,opt,name=scales,proto3" json:"scales,omitempty"`                                 // 16 bits a token, little-endian
+	Clusters      []byte                 `protobuf:"bytes,5,opt,name=clusters,proto3" json:"clusters,omitempty"`                             // a byte a token: which coarse vector of its window it belongs to
+	Coarse        []byte                 `protobuf:"bytes,6,opt,name=coarse,proto3" json:"coarse,omitempty"`                                 // vectors that stand for several tokens each, a byte a dimension
+	CoarseScales  []byte                 `protobuf:"bytes,7,opt,name=coarse_scales,json=coarseScales,proto3" json:"coarse_scales,omitempty"` // 16 bits a coarse vector, little-endian
+	Sketch        []byte                 `protobuf:"bytes,8,opt,name=sketch,proto3" json:"sketch,omitempty"`                                 // a vector for every window of up to 256 tokens, a byte a dimension
+	SketchScale   uint32                 `protobuf:"varint,9,opt,name=sketch_scale,json=sketchScale,proto3" json:"sketch_scale,omitempty"`   // of all of them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -138,6 +144,41 @@ func (x *Codes) GetScales() []byte {
 		return x.Scales
 	}
 	return nil
+}
+
+func (x *Codes) GetClusters() []byte {
+	if x != nil {
+		return x.Clusters
+	}
+	return nil
+}
+
+func (x *Codes) GetCoarse() []byte {
+	if x != nil {
+		return x.Coarse
+	}
+	return nil
+}
+
+func (x *Codes) GetCoarseScales() []byte {
+	if x != nil {
+		return x.CoarseScales
+	}
+	return nil
+}
+
+func (x *Codes) GetSketch() []byte {
+	if x != nil {
+		return x.Sketch
+	}
+	return nil
+}
+
+func (x *Codes) GetSketchScale() uint32 {
+	if x != nil {
+		return x.SketchScale
+	}
+	return 0
 }
 
 // Span is a half-open range of bytes in a text.
@@ -342,7 +383,7 @@ func (x *Projection) GetName() string {
 type CreateCollectionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Codec         string                 `protobuf:"bytes,2,opt,name=codec,proto3" json:"codec,omitempty"`                                 // empty: int8
+	Codec         string                 `protobuf:"bytes,2,opt,name=codec,proto3" json:"codec,omitempty"`                                 // how vectors are stored: int8 (empty is the same), 4bit, 3bit, 2bit or 1bit
 	Width         uint32                 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`                                // dimensions that are stored; 0: the encoder's. Fewer than the vectors have: they are projected
 	Encoder       string                 `protobuf:"bytes,4,opt,name=encoder,proto3" json:"encoder,omitempty"`                             // empty: the router's; "none": vectors from outside
 	VectorWidth   uint32                 `protobuf:"varint,5,opt,name=vector_width,json=vectorWidth,proto3" json:"vector_width,omitempty"` // of vectors from outside that are projected; 0: width
@@ -442,7 +483,8 @@ type Collection struct {
 	Projection    string                 `protobuf:"bytes,7,opt,name=projection,proto3" json:"projection,omitempty"`                       // what it was fitted on, empty where there is none
 	Documents     uint64                 `protobuf:"varint,8,opt,name=documents,proto3" json:"documents,omitempty"`                        // of the shards that answer, as tokens
 	Tokens        uint64                 `protobuf:"varint,9,opt,name=tokens,proto3" json:"tokens,omitempty"`
-	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"` // of its data, over all shards, hexadecimal; empty where one does not answer
+	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`           // of its data, over all shards, hexadecimal; empty where one does not answer
+	Calibration   []*Calibrated          `protobuf:"bytes,11,rep,name=calibration,proto3" json:"calibration,omitempty"` // plans by recall target; none: those of the release
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +589,226 @@ func (x *Collection) GetDigest() string {
 	return ""
 }
 
+func (x *Collection) GetCalibration() []*Calibrated {
+	if x != nil {
+		return x.Calibration
+	}
+	return nil
+}
+
+// Plan says how a search finds its candidates in each shard: the best `sketched` documents by one vector for every 256 tokens, of these the best
+// `scored` by one for every few tokens, and these are scored by all of their tokens. 0 leaves a stage out.
+type Plan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sketched      uint32                 `protobuf:"varint,1,opt,name=sketched,proto3" json:"sketched,omitempty"`
+	Scored        uint32                 `protobuf:"varint,2,opt,name=scored,proto3" json:"scored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_ostraca_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Plan) GetSketched() uint32 {
+	if x != nil {
+		return x.Sketched
+	}
+	return 0
+}
+
+func (x *Plan) GetScored() uint32 {
+	if x != nil {
+		return x.Scored
+	}
+	return 0
+}
+
+// Calibrated is the plan that was seen to find a share of the exact answers of k hits.
+type Calibrated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RecallTarget  string                 `protobuf:"bytes,1,opt,name=recall_target,json=recallTarget,proto3" json:"recall_target,omitempty"` // 0.9, 0.95 or 0.99
+	K             uint32                 `protobuf:"varint,2,opt,name=k,proto3" json:"k,omitempty"`
+	Plan          *Plan                  `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Calibrated) Reset() {
+	*x = Calibrated{}
+	mi := &file_ostraca_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Calibrated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Calibrated) ProtoMessage() {}
+
+func (x *Calibrated) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Calibrated.ProtoReflect.Descriptor instead.
+func (*Calibrated) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Calibrated) GetRecallTarget() string {
+	if x != nil {
+		return x.RecallTarget
+	}
+	return ""
+}
+
+func (x *Calibrated) GetK() uint32 {
+	if x != nil {
+		return x.K
+	}
+	return 0
+}
+
+func (x *Calibrated) GetPlan() *Plan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+// Calibration is plans by recall target and k. For a k between, a search takes those of the next larger one, beyond all a plan that is larger in proportion; for a
+// target that has none it is exact.
+type Calibration struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Plans         []*Calibrated          `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"` // none: those of the release
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Calibration) Reset() {
+	*x = Calibration{}
+	mi := &file_ostraca_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Calibration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Calibration) ProtoMessage() {}
+
+func (x *Calibration) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Calibration.ProtoReflect.Descriptor instead.
+func (*Calibration) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Calibration) GetPlans() []*Calibrated {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+type ChangeCollectionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Calibration   *Calibration           `protobuf:"bytes,2,opt,name=calibration,proto3" json:"calibration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeCollectionRequest) Reset() {
+	*x = ChangeCollectionRequest{}
+	mi := &file_ostraca_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeCollectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeCollectionRequest) ProtoMessage() {}
+
+func (x *ChangeCollectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeCollectionRequest.ProtoReflect.Descriptor instead.
+func (*ChangeCollectionRequest) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ChangeCollectionRequest) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ChangeCollectionRequest) GetCalibration() *Calibration {
+	if x != nil {
+		return x.Calibration
+	}
+	return nil
+}
+
 type ListCollectionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -555,7 +817,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +829,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +842,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{7}
+	return file_ostraca_proto_rawDescGZIP(), []int{11}
 }
 
 type ListCollectionsResponse struct {
@@ -592,7 +854,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +866,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +879,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{8}
+	return file_ostraca_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -637,7 +899,7 @@ type DropCollectionRequest struct {
 
 func (x *DropCollectionRequest) Reset() {
 	*x = DropCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +911,7 @@ func (x *DropCollectionRequest) String() string {
 func (*DropCollectionRequest) ProtoMessage() {}
 
 func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +924,7 @@ func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionRequest.ProtoReflect.Descriptor instead.
 func (*DropCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{9}
+	return file_ostraca_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DropCollectionRequest) GetCollection() string {
@@ -688,7 +950,7 @@ type DropCollectionResponse struct {
 
 func (x *DropCollectionResponse) Reset() {
 	*x = DropCollectionResponse{}
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +962,7 @@ func (x *DropCollectionResponse) String() string {
 func (*DropCollectionResponse) ProtoMessage() {}
 
 func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +975,7 @@ func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionResponse.ProtoReflect.Descriptor instead.
 func (*DropCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{10}
+	return file_ostraca_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DropCollectionResponse) GetCount() uint32 {
@@ -731,7 +993,7 @@ type NewOperationRequest struct {
 
 func (x *NewOperationRequest) Reset() {
 	*x = NewOperationRequest{}
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +1005,7 @@ func (x *NewOperationRequest) String() string {
 func (*NewOperationRequest) ProtoMessage() {}
 
 func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1018,7 @@ func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationRequest.ProtoReflect.Descriptor instead.
 func (*NewOperationRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{11}
+	return file_ostraca_proto_rawDescGZIP(), []int{15}
 }
 
 type NewOperationResponse struct {
@@ -769,7 +1031,7 @@ type NewOperationResponse struct {
 
 func (x *NewOperationResponse) Reset() {
 	*x = NewOperationResponse{}
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +1043,7 @@ func (x *NewOperationResponse) String() string {
 func (*NewOperationResponse) ProtoMessage() {}
 
 func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +1056,7 @@ func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationResponse.ProtoReflect.Descriptor instead.
 func (*NewOperationResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{12}
+	return file_ostraca_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NewOperationResponse) GetOperationId() string {
@@ -825,7 +1087,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1099,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1112,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{13}
+	return file_ostraca_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Receipt) GetShard() uint32 {
@@ -905,7 +1167,7 @@ type PutDocument struct {
 
 func (x *PutDocument) Reset() {
 	*x = PutDocument{}
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1179,7 @@ func (x *PutDocument) String() string {
 func (*PutDocument) ProtoMessage() {}
 
 func (x *PutDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1192,7 @@ func (x *PutDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDocument.ProtoReflect.Descriptor instead.
 func (*PutDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{14}
+	return file_ostraca_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutDocument) GetId() string {
@@ -1008,7 +1270,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1282,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1295,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{15}
+	return file_ostraca_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutRequest) GetCollection() string {
@@ -1075,7 +1337,7 @@ type PatchDocument struct {
 
 func (x *PatchDocument) Reset() {
 	*x = PatchDocument{}
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1349,7 @@ func (x *PatchDocument) String() string {
 func (*PatchDocument) ProtoMessage() {}
 
 func (x *PatchDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1362,7 @@ func (x *PatchDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchDocument.ProtoReflect.Descriptor instead.
 func (*PatchDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{16}
+	return file_ostraca_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PatchDocument) GetId() string {
@@ -1135,7 +1397,7 @@ type PatchRequest struct {
 
 func (x *PatchRequest) Reset() {
 	*x = PatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1409,7 @@ func (x *PatchRequest) String() string {
 func (*PatchRequest) ProtoMessage() {}
 
 func (x *PatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1422,7 @@ func (x *PatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchRequest.ProtoReflect.Descriptor instead.
 func (*PatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{17}
+	return file_ostraca_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PatchRequest) GetCollection() string {
@@ -1196,7 +1458,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1470,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1483,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{18}
+	return file_ostraca_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Error) GetCode() string {
@@ -1258,7 +1520,7 @@ type WriteOutcome struct {
 
 func (x *WriteOutcome) Reset() {
 	*x = WriteOutcome{}
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1532,7 @@ func (x *WriteOutcome) String() string {
 func (*WriteOutcome) ProtoMessage() {}
 
 func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1545,7 @@ func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteOutcome.ProtoReflect.Descriptor instead.
 func (*WriteOutcome) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{19}
+	return file_ostraca_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WriteOutcome) GetId() string {
@@ -1332,7 +1594,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1606,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1619,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{20}
+	return file_ostraca_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WriteResponse) GetOutcomes() []*WriteOutcome {
@@ -1394,7 +1656,7 @@ type ForgetRequest struct {
 
 func (x *ForgetRequest) Reset() {
 	*x = ForgetRequest{}
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1668,7 @@ func (x *ForgetRequest) String() string {
 func (*ForgetRequest) ProtoMessage() {}
 
 func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1681,7 @@ func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
 func (*ForgetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{21}
+	return file_ostraca_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ForgetRequest) GetCollection() string {
@@ -1469,7 +1731,7 @@ type ForgetResponse struct {
 
 func (x *ForgetResponse) Reset() {
 	*x = ForgetResponse{}
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1743,7 @@ func (x *ForgetResponse) String() string {
 func (*ForgetResponse) ProtoMessage() {}
 
 func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1756,7 @@ func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
 func (*ForgetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{22}
+	return file_ostraca_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ForgetResponse) GetCount() uint32 {
@@ -1538,7 +1800,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1812,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1825,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{23}
+	return file_ostraca_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetRequest) GetCollection() string {
@@ -1611,7 +1873,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1885,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1898,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{24}
+	return file_ostraca_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetResponse) GetDocuments() []*Document {
@@ -1668,7 +1930,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1942,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1955,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{25}
+	return file_ostraca_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRequest) GetCollection() string {
@@ -1755,7 +2017,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2029,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2042,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{26}
+	return file_ostraca_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListResponse) GetDocuments() []*Document {
@@ -1809,7 +2071,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2083,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2096,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{27}
+	return file_ostraca_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CountRequest) GetCollection() string {
@@ -1874,7 +2136,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2148,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2161,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{28}
+	return file_ostraca_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CountResponse) GetCount() uint32 {
@@ -1923,7 +2185,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2197,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2210,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{29}
+	return file_ostraca_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExportRequest) GetCollection() string {
@@ -2007,13 +2269,15 @@ type SearchRequest struct {
 	QueryTokens   uint32                 `protobuf:"varint,10,opt,name=query_tokens,json=queryTokens,proto3" json:"query_tokens,omitempty"`   // the text is cut to, [CLS] and [SEP] counted; 0: the router's setting
 	Unweighted    bool                   `protobuf:"varint,11,opt,name=unweighted,proto3" json:"unweighted,omitempty"`                        // all tokens of the question weigh alike
 	IdsOnly       bool                   `protobuf:"varint,12,opt,name=ids_only,json=idsOnly,proto3" json:"ids_only,omitempty"`               // hits without text, fields and version
+	RecallTarget  string                 `protobuf:"bytes,13,opt,name=recall_target,json=recallTarget,proto3" json:"recall_target,omitempty"` // the share of the exact answer to find, at least, in the mean over questions: 0.9, 0.95, 0.99 or exact; empty: exact
+	Plan          *Plan                  `protobuf:"bytes,14,opt,name=plan,proto3" json:"plan,omitempty"`                                     // instead of recall_target: exactly this plan
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2289,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2302,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{30}
+	return file_ostraca_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SearchRequest) GetCollection() string {
@@ -2125,6 +2389,20 @@ func (x *SearchRequest) GetIdsOnly() bool {
 	return false
 }
 
+func (x *SearchRequest) GetRecallTarget() string {
+	if x != nil {
+		return x.RecallTarget
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetPlan() *Plan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
 // Alignment is a token of the question and the token of the document that it matched best.
 type Alignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2142,7 +2420,7 @@ type Alignment struct {
 
 func (x *Alignment) Reset() {
 	*x = Alignment{}
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2432,7 @@ func (x *Alignment) String() string {
 func (*Alignment) ProtoMessage() {}
 
 func (x *Alignment) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2445,7 @@ func (x *Alignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alignment.ProtoReflect.Descriptor instead.
 func (*Alignment) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{31}
+	return file_ostraca_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Alignment) GetQueryToken() string {
@@ -2240,7 +2518,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2530,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2543,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{32}
+	return file_ostraca_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Hit) GetId() string {
@@ -2310,22 +2588,30 @@ func (x *Hit) GetAlignments() []*Alignment {
 	return nil
 }
 
+// SearchStats tell what an answer cost. All but query_tokens, encode_us and search_us is the sum over shards.
 type SearchStats struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Plan            string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"` // how candidates were found: exact
-	DocumentsScored uint64                 `protobuf:"varint,2,opt,name=documents_scored,json=documentsScored,proto3" json:"documents_scored,omitempty"`
-	TokensScored    uint64                 `protobuf:"varint,3,opt,name=tokens_scored,json=tokensScored,proto3" json:"tokens_scored,omitempty"`
-	QueryTokens     uint32                 `protobuf:"varint,4,opt,name=query_tokens,json=queryTokens,proto3" json:"query_tokens,omitempty"`
-	Shards          uint32                 `protobuf:"varint,5,opt,name=shards,proto3" json:"shards,omitempty"` // that answered
-	EncodeUs        uint32                 `protobuf:"varint,6,opt,name=encode_us,json=encodeUs,proto3" json:"encode_us,omitempty"`
-	SearchUs        uint32                 `protobuf:"varint,7,opt,name=search_us,json=searchUs,proto3" json:"search_us,omitempty"` // all shards, and fetching the documents
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Plan              string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`                                               // how candidates were found: exact (every document was scored), or cascade
+	DocumentsScored   uint64                 `protobuf:"varint,2,opt,name=documents_scored,json=documentsScored,proto3" json:"documents_scored,omitempty"` // by their tokens
+	TokensScored      uint64                 `protobuf:"varint,3,opt,name=tokens_scored,json=tokensScored,proto3" json:"tokens_scored,omitempty"`
+	QueryTokens       uint32                 `protobuf:"varint,4,opt,name=query_tokens,json=queryTokens,proto3" json:"query_tokens,omitempty"`
+	Shards            uint32                 `protobuf:"varint,5,opt,name=shards,proto3" json:"shards,omitempty"` // that answered
+	EncodeUs          uint32                 `protobuf:"varint,6,opt,name=encode_us,json=encodeUs,proto3" json:"encode_us,omitempty"`
+	SearchUs          uint32                 `protobuf:"varint,7,opt,name=search_us,json=searchUs,proto3" json:"search_us,omitempty"`                             // all shards, and fetching the documents
+	Cascade           *Plan                  `protobuf:"bytes,8,opt,name=cascade,proto3" json:"cascade,omitempty"`                                                // what each shard followed; absent where it was exact
+	SketchesScanned   uint64                 `protobuf:"varint,9,opt,name=sketches_scanned,json=sketchesScanned,proto3" json:"sketches_scanned,omitempty"`        // vectors that stand for up to 256 tokens each
+	DocumentsSketched uint64                 `protobuf:"varint,10,opt,name=documents_sketched,json=documentsSketched,proto3" json:"documents_sketched,omitempty"` // kept by them
+	CoarseScored      uint64                 `protobuf:"varint,11,opt,name=coarse_scored,json=coarseScored,proto3" json:"coarse_scored,omitempty"`                // vectors that stand for a few tokens each, of the documents that were kept
+	SketchUs          uint32                 `protobuf:"varint,12,opt,name=sketch_us,json=sketchUs,proto3" json:"sketch_us,omitempty"`                            // time of a stage
+	CoarseUs          uint32                 `protobuf:"varint,13,opt,name=coarse_us,json=coarseUs,proto3" json:"coarse_us,omitempty"`
+	ScoreUs           uint32                 `protobuf:"varint,14,opt,name=score_us,json=scoreUs,proto3" json:"score_us,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SearchStats) Reset() {
 	*x = SearchStats{}
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2623,7 @@ func (x *SearchStats) String() string {
 func (*SearchStats) ProtoMessage() {}
 
 func (x *SearchStats) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2636,7 @@ func (x *SearchStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStats.ProtoReflect.Descriptor instead.
 func (*SearchStats) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{33}
+	return file_ostraca_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SearchStats) GetPlan() string {
@@ -2402,6 +2688,55 @@ func (x *SearchStats) GetSearchUs() uint32 {
 	return 0
 }
 
+func (x *SearchStats) GetCascade() *Plan {
+	if x != nil {
+		return x.Cascade
+	}
+	return nil
+}
+
+func (x *SearchStats) GetSketchesScanned() uint64 {
+	if x != nil {
+		return x.SketchesScanned
+	}
+	return 0
+}
+
+func (x *SearchStats) GetDocumentsSketched() uint64 {
+	if x != nil {
+		return x.DocumentsSketched
+	}
+	return 0
+}
+
+func (x *SearchStats) GetCoarseScored() uint64 {
+	if x != nil {
+		return x.CoarseScored
+	}
+	return 0
+}
+
+func (x *SearchStats) GetSketchUs() uint32 {
+	if x != nil {
+		return x.SketchUs
+	}
+	return 0
+}
+
+func (x *SearchStats) GetCoarseUs() uint32 {
+	if x != nil {
+		return x.CoarseUs
+	}
+	return 0
+}
+
+func (x *SearchStats) GetScoreUs() uint32 {
+	if x != nil {
+		return x.ScoreUs
+	}
+	return 0
+}
+
 type MissingShard struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
@@ -2412,7 +2747,7 @@ type MissingShard struct {
 
 func (x *MissingShard) Reset() {
 	*x = MissingShard{}
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2759,7 @@ func (x *MissingShard) String() string {
 func (*MissingShard) ProtoMessage() {}
 
 func (x *MissingShard) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2772,7 @@ func (x *MissingShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingShard.ProtoReflect.Descriptor instead.
 func (*MissingShard) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{34}
+	return file_ostraca_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MissingShard) GetShard() uint32 {
@@ -2466,7 +2801,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2813,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2826,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{35}
+	return file_ostraca_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SearchResponse) GetHits() []*Hit {
@@ -2532,7 +2867,7 @@ type SearchBatchRequest struct {
 
 func (x *SearchBatchRequest) Reset() {
 	*x = SearchBatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2544,7 +2879,7 @@ func (x *SearchBatchRequest) String() string {
 func (*SearchBatchRequest) ProtoMessage() {}
 
 func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2557,7 +2892,7 @@ func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchRequest.ProtoReflect.Descriptor instead.
 func (*SearchBatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{36}
+	return file_ostraca_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SearchBatchRequest) GetCollection() string {
@@ -2583,7 +2918,7 @@ type SearchBatchResponse struct {
 
 func (x *SearchBatchResponse) Reset() {
 	*x = SearchBatchResponse{}
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2930,7 @@ func (x *SearchBatchResponse) String() string {
 func (*SearchBatchResponse) ProtoMessage() {}
 
 func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2943,7 @@ func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchResponse.ProtoReflect.Descriptor instead.
 func (*SearchBatchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{37}
+	return file_ostraca_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SearchBatchResponse) GetResults() []*SearchResponse {
@@ -2637,7 +2972,7 @@ type RerankRequest struct {
 
 func (x *RerankRequest) Reset() {
 	*x = RerankRequest{}
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2984,7 @@ func (x *RerankRequest) String() string {
 func (*RerankRequest) ProtoMessage() {}
 
 func (x *RerankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2997,7 @@ func (x *RerankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
 func (*RerankRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{38}
+	return file_ostraca_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RerankRequest) GetCollection() string {
@@ -2754,7 +3089,7 @@ type EncodeRequest struct {
 
 func (x *EncodeRequest) Reset() {
 	*x = EncodeRequest{}
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +3101,7 @@ func (x *EncodeRequest) String() string {
 func (*EncodeRequest) ProtoMessage() {}
 
 func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +3114,7 @@ func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeRequest.ProtoReflect.Descriptor instead.
 func (*EncodeRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{39}
+	return file_ostraca_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EncodeRequest) GetTexts() []string {
@@ -2823,7 +3158,7 @@ type EncodedToken struct {
 
 func (x *EncodedToken) Reset() {
 	*x = EncodedToken{}
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3170,7 @@ func (x *EncodedToken) String() string {
 func (*EncodedToken) ProtoMessage() {}
 
 func (x *EncodedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3183,7 @@ func (x *EncodedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedToken.ProtoReflect.Descriptor instead.
 func (*EncodedToken) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{40}
+	return file_ostraca_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EncodedToken) GetPiece() string {
@@ -2896,7 +3231,7 @@ type EncodedText struct {
 
 func (x *EncodedText) Reset() {
 	*x = EncodedText{}
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3243,7 @@ func (x *EncodedText) String() string {
 func (*EncodedText) ProtoMessage() {}
 
 func (x *EncodedText) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3256,7 @@ func (x *EncodedText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedText.ProtoReflect.Descriptor instead.
 func (*EncodedText) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{41}
+	return file_ostraca_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EncodedText) GetTokens() []*EncodedToken {
@@ -2949,7 +3284,7 @@ type EncodeResponse struct {
 
 func (x *EncodeResponse) Reset() {
 	*x = EncodeResponse{}
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3296,7 @@ func (x *EncodeResponse) String() string {
 func (*EncodeResponse) ProtoMessage() {}
 
 func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3309,7 @@ func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeResponse.ProtoReflect.Descriptor instead.
 func (*EncodeResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{42}
+	return file_ostraca_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *EncodeResponse) GetResults() []*EncodedText {
@@ -3006,7 +3341,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3018,7 +3353,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3031,7 +3366,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{43}
+	return file_ostraca_proto_rawDescGZIP(), []int{47}
 }
 
 type StatusResponse struct {
@@ -3050,7 +3385,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3397,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3410,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{44}
+	return file_ostraca_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StatusResponse) GetCluster() string {
@@ -3147,7 +3482,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3494,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3507,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{45}
+	return file_ostraca_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NodeStatus) GetNode() string {
@@ -3224,7 +3559,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3571,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3584,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{46}
+	return file_ostraca_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -3318,7 +3653,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3665,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3678,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{47}
+	return file_ostraca_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ReplicaStatus) GetNode() string {
@@ -3471,7 +3806,7 @@ type PendingJob struct {
 
 func (x *PendingJob) Reset() {
 	*x = PendingJob{}
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3483,7 +3818,7 @@ func (x *PendingJob) String() string {
 func (*PendingJob) ProtoMessage() {}
 
 func (x *PendingJob) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3496,7 +3831,7 @@ func (x *PendingJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingJob.ProtoReflect.Descriptor instead.
 func (*PendingJob) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{48}
+	return file_ostraca_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PendingJob) GetId() string {
@@ -3541,12 +3876,17 @@ const file_ostraca_proto_rawDesc = "" +
 	"\rostraca.proto\x12\n" +
 	"ostraca.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\" \n" +
 	"\x06Vector\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\x02R\x06values\"_\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"\xf3\x01\n" +
 	"\x05Codes\x12\x14\n" +
 	"\x05codec\x18\x01 \x01(\tR\x05codec\x12\x14\n" +
 	"\x05width\x18\x02 \x01(\rR\x05width\x12\x12\n" +
 	"\x04rows\x18\x03 \x01(\fR\x04rows\x12\x16\n" +
-	"\x06scales\x18\x04 \x01(\fR\x06scales\".\n" +
+	"\x06scales\x18\x04 \x01(\fR\x06scales\x12\x1a\n" +
+	"\bclusters\x18\x05 \x01(\fR\bclusters\x12\x16\n" +
+	"\x06coarse\x18\x06 \x01(\fR\x06coarse\x12#\n" +
+	"\rcoarse_scales\x18\a \x01(\fR\fcoarseScales\x12\x16\n" +
+	"\x06sketch\x18\b \x01(\fR\x06sketch\x12!\n" +
+	"\fsketch_scale\x18\t \x01(\rR\vsketchScale\".\n" +
 	"\x04Span\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\rR\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\rR\x03end\"\xca\x01\n" +
@@ -3571,7 +3911,7 @@ const file_ostraca_proto_rawDesc = "" +
 	"\n" +
 	"projection\x18\x06 \x01(\v2\x16.ostraca.v1.ProjectionR\n" +
 	"projection\x12\x1b\n" +
-	"\tif_absent\x18\a \x01(\bR\bifAbsent\"\x8d\x02\n" +
+	"\tif_absent\x18\a \x01(\bR\bifAbsent\"\xc7\x02\n" +
 	"\n" +
 	"Collection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -3586,7 +3926,23 @@ const file_ostraca_proto_rawDesc = "" +
 	"\tdocuments\x18\b \x01(\x04R\tdocuments\x12\x16\n" +
 	"\x06tokens\x18\t \x01(\x04R\x06tokens\x12\x16\n" +
 	"\x06digest\x18\n" +
-	" \x01(\tR\x06digest\"\x18\n" +
+	" \x01(\tR\x06digest\x128\n" +
+	"\vcalibration\x18\v \x03(\v2\x16.ostraca.v1.CalibratedR\vcalibration\":\n" +
+	"\x04Plan\x12\x1a\n" +
+	"\bsketched\x18\x01 \x01(\rR\bsketched\x12\x16\n" +
+	"\x06scored\x18\x02 \x01(\rR\x06scored\"e\n" +
+	"\n" +
+	"Calibrated\x12#\n" +
+	"\rrecall_target\x18\x01 \x01(\tR\frecallTarget\x12\f\n" +
+	"\x01k\x18\x02 \x01(\rR\x01k\x12$\n" +
+	"\x04plan\x18\x03 \x01(\v2\x10.ostraca.v1.PlanR\x04plan\";\n" +
+	"\vCalibration\x12,\n" +
+	"\x05plans\x18\x01 \x03(\v2\x16.ostraca.v1.CalibratedR\x05plans\"t\n" +
+	"\x17ChangeCollectionRequest\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x129\n" +
+	"\vcalibration\x18\x02 \x01(\v2\x17.ostraca.v1.CalibrationR\vcalibration\"\x18\n" +
 	"\x16ListCollectionsRequest\"S\n" +
 	"\x17ListCollectionsResponse\x128\n" +
 	"\vcollections\x18\x01 \x03(\v2\x16.ostraca.v1.CollectionR\vcollections\"\\\n" +
@@ -3713,7 +4069,7 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x05codes\x18\x03 \x01(\bR\x05codes\x12\x12\n" +
 	"\x04read\x18\x04 \x01(\tR\x04read\x12)\n" +
 	"\x05after\x18\x05 \x03(\v2\x13.ostraca.v1.ReceiptR\x05after\x12\x16\n" +
-	"\x06cursor\x18\x06 \x01(\tR\x06cursor\"\xf1\x02\n" +
+	"\x06cursor\x18\x06 \x01(\tR\x06cursor\"\xbc\x03\n" +
 	"\rSearchRequest\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
@@ -3731,7 +4087,9 @@ const file_ostraca_proto_rawDesc = "" +
 	"\n" +
 	"unweighted\x18\v \x01(\bR\n" +
 	"unweighted\x12\x19\n" +
-	"\bids_only\x18\f \x01(\bR\aidsOnly\"\xf9\x01\n" +
+	"\bids_only\x18\f \x01(\bR\aidsOnly\x12#\n" +
+	"\rrecall_target\x18\r \x01(\tR\frecallTarget\x12$\n" +
+	"\x04plan\x18\x0e \x01(\v2\x10.ostraca.v1.PlanR\x04plan\"\xf9\x01\n" +
 	"\tAlignment\x12\x1f\n" +
 	"\vquery_token\x18\x01 \x01(\tR\n" +
 	"queryToken\x12/\n" +
@@ -3751,7 +4109,7 @@ const file_ostraca_proto_rawDesc = "" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x125\n" +
 	"\n" +
 	"alignments\x18\x06 \x03(\v2\x15.ostraca.v1.AlignmentR\n" +
-	"alignments\"\xe6\x01\n" +
+	"alignments\"\xe6\x03\n" +
 	"\vSearchStats\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12)\n" +
 	"\x10documents_scored\x18\x02 \x01(\x04R\x0fdocumentsScored\x12#\n" +
@@ -3759,7 +4117,15 @@ const file_ostraca_proto_rawDesc = "" +
 	"\fquery_tokens\x18\x04 \x01(\rR\vqueryTokens\x12\x16\n" +
 	"\x06shards\x18\x05 \x01(\rR\x06shards\x12\x1b\n" +
 	"\tencode_us\x18\x06 \x01(\rR\bencodeUs\x12\x1b\n" +
-	"\tsearch_us\x18\a \x01(\rR\bsearchUs\"<\n" +
+	"\tsearch_us\x18\a \x01(\rR\bsearchUs\x12*\n" +
+	"\acascade\x18\b \x01(\v2\x10.ostraca.v1.PlanR\acascade\x12)\n" +
+	"\x10sketches_scanned\x18\t \x01(\x04R\x0fsketchesScanned\x12-\n" +
+	"\x12documents_sketched\x18\n" +
+	" \x01(\x04R\x11documentsSketched\x12#\n" +
+	"\rcoarse_scored\x18\v \x01(\x04R\fcoarseScored\x12\x1b\n" +
+	"\tsketch_us\x18\f \x01(\rR\bsketchUs\x12\x1b\n" +
+	"\tcoarse_us\x18\r \x01(\rR\bcoarseUs\x12\x19\n" +
+	"\bscore_us\x18\x0e \x01(\rR\ascoreUs\"<\n" +
 	"\fMissingShard\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xce\x01\n" +
@@ -3868,10 +4234,11 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x06change\x18\x03 \x01(\tR\x06change\x12\x1f\n" +
 	"\vshards_done\x18\x04 \x01(\rR\n" +
 	"shardsDone\x12\x16\n" +
-	"\x06shards\x18\x05 \x01(\rR\x06shards2\xf9\x0e\n" +
+	"\x06shards\x18\x05 \x01(\rR\x06shards2\xf3\x0f\n" +
 	"\x06Memory\x12k\n" +
 	"\x10CreateCollection\x12#.ostraca.v1.CreateCollectionRequest\x1a\x16.ostraca.v1.Collection\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/collections\x12s\n" +
-	"\x0fListCollections\x12\".ostraca.v1.ListCollectionsRequest\x1a#.ostraca.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12}\n" +
+	"\x0fListCollections\x12\".ostraca.v1.ListCollectionsRequest\x1a#.ostraca.v1.ListCollectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/collections\x12x\n" +
+	"\x10ChangeCollection\x12#.ostraca.v1.ChangeCollectionRequest\x1a\x16.ostraca.v1.Collection\"'\x82\xd3\xe4\x93\x02!:\x01*2\x1c/v1/collections/{collection}\x12}\n" +
 	"\x0eDropCollection\x12!.ostraca.v1.DropCollectionRequest\x1a\".ostraca.v1.DropCollectionResponse\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/collections/{collection}\x12p\n" +
 	"\fNewOperation\x12\x1f.ostraca.v1.NewOperationRequest\x1a .ostraca.v1.NewOperationResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/operations:new\x12o\n" +
 	"\x03Put\x12\x16.ostraca.v1.PutRequest\x1a\x19.ostraca.v1.WriteResponse\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/collections/{collection}/documents:put\x12u\n" +
@@ -3901,7 +4268,7 @@ func file_ostraca_proto_rawDescGZIP() []byte {
 	return file_ostraca_proto_rawDescData
 }
 
-var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_ostraca_proto_goTypes = []any{
 	(*Vector)(nil),                  // 0: ostraca.v1.Vector
 	(*Codes)(nil),                   // 1: ostraca.v1.Codes
@@ -3910,133 +4277,145 @@ var file_ostraca_proto_goTypes = []any{
 	(*Projection)(nil),              // 4: ostraca.v1.Projection
 	(*CreateCollectionRequest)(nil), // 5: ostraca.v1.CreateCollectionRequest
 	(*Collection)(nil),              // 6: ostraca.v1.Collection
-	(*ListCollectionsRequest)(nil),  // 7: ostraca.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil), // 8: ostraca.v1.ListCollectionsResponse
-	(*DropCollectionRequest)(nil),   // 9: ostraca.v1.DropCollectionRequest
-	(*DropCollectionResponse)(nil),  // 10: ostraca.v1.DropCollectionResponse
-	(*NewOperationRequest)(nil),     // 11: ostraca.v1.NewOperationRequest
-	(*NewOperationResponse)(nil),    // 12: ostraca.v1.NewOperationResponse
-	(*Receipt)(nil),                 // 13: ostraca.v1.Receipt
-	(*PutDocument)(nil),             // 14: ostraca.v1.PutDocument
-	(*PutRequest)(nil),              // 15: ostraca.v1.PutRequest
-	(*PatchDocument)(nil),           // 16: ostraca.v1.PatchDocument
-	(*PatchRequest)(nil),            // 17: ostraca.v1.PatchRequest
-	(*Error)(nil),                   // 18: ostraca.v1.Error
-	(*WriteOutcome)(nil),            // 19: ostraca.v1.WriteOutcome
-	(*WriteResponse)(nil),           // 20: ostraca.v1.WriteResponse
-	(*ForgetRequest)(nil),           // 21: ostraca.v1.ForgetRequest
-	(*ForgetResponse)(nil),          // 22: ostraca.v1.ForgetResponse
-	(*GetRequest)(nil),              // 23: ostraca.v1.GetRequest
-	(*GetResponse)(nil),             // 24: ostraca.v1.GetResponse
-	(*ListRequest)(nil),             // 25: ostraca.v1.ListRequest
-	(*ListResponse)(nil),            // 26: ostraca.v1.ListResponse
-	(*CountRequest)(nil),            // 27: ostraca.v1.CountRequest
-	(*CountResponse)(nil),           // 28: ostraca.v1.CountResponse
-	(*ExportRequest)(nil),           // 29: ostraca.v1.ExportRequest
-	(*SearchRequest)(nil),           // 30: ostraca.v1.SearchRequest
-	(*Alignment)(nil),               // 31: ostraca.v1.Alignment
-	(*Hit)(nil),                     // 32: ostraca.v1.Hit
-	(*SearchStats)(nil),             // 33: ostraca.v1.SearchStats
-	(*MissingShard)(nil),            // 34: ostraca.v1.MissingShard
-	(*SearchResponse)(nil),          // 35: ostraca.v1.SearchResponse
-	(*SearchBatchRequest)(nil),      // 36: ostraca.v1.SearchBatchRequest
-	(*SearchBatchResponse)(nil),     // 37: ostraca.v1.SearchBatchResponse
-	(*RerankRequest)(nil),           // 38: ostraca.v1.RerankRequest
-	(*EncodeRequest)(nil),           // 39: ostraca.v1.EncodeRequest
-	(*EncodedToken)(nil),            // 40: ostraca.v1.EncodedToken
-	(*EncodedText)(nil),             // 41: ostraca.v1.EncodedText
-	(*EncodeResponse)(nil),          // 42: ostraca.v1.EncodeResponse
-	(*StatusRequest)(nil),           // 43: ostraca.v1.StatusRequest
-	(*StatusResponse)(nil),          // 44: ostraca.v1.StatusResponse
-	(*NodeStatus)(nil),              // 45: ostraca.v1.NodeStatus
-	(*ShardStatus)(nil),             // 46: ostraca.v1.ShardStatus
-	(*ReplicaStatus)(nil),           // 47: ostraca.v1.ReplicaStatus
-	(*PendingJob)(nil),              // 48: ostraca.v1.PendingJob
-	(*structpb.Struct)(nil),         // 49: google.protobuf.Struct
+	(*Plan)(nil),                    // 7: ostraca.v1.Plan
+	(*Calibrated)(nil),              // 8: ostraca.v1.Calibrated
+	(*Calibration)(nil),             // 9: ostraca.v1.Calibration
+	(*ChangeCollectionRequest)(nil), // 10: ostraca.v1.ChangeCollectionRequest
+	(*ListCollectionsRequest)(nil),  // 11: ostraca.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil), // 12: ostraca.v1.ListCollectionsResponse
+	(*DropCollectionRequest)(nil),   // 13: ostraca.v1.DropCollectionRequest
+	(*DropCollectionResponse)(nil),  // 14: ostraca.v1.DropCollectionResponse
+	(*NewOperationRequest)(nil),     // 15: ostraca.v1.NewOperationRequest
+	(*NewOperationResponse)(nil),    // 16: ostraca.v1.NewOperationResponse
+	(*Receipt)(nil),                 // 17: ostraca.v1.Receipt
+	(*PutDocument)(nil),             // 18: ostraca.v1.PutDocument
+	(*PutRequest)(nil),              // 19: ostraca.v1.PutRequest
+	(*PatchDocument)(nil),           // 20: ostraca.v1.PatchDocument
+	(*PatchRequest)(nil),            // 21: ostraca.v1.PatchRequest
+	(*Error)(nil),                   // 22: ostraca.v1.Error
+	(*WriteOutcome)(nil),            // 23: ostraca.v1.WriteOutcome
+	(*WriteResponse)(nil),           // 24: ostraca.v1.WriteResponse
+	(*ForgetRequest)(nil),           // 25: ostraca.v1.ForgetRequest
+	(*ForgetResponse)(nil),          // 26: ostraca.v1.ForgetResponse
+	(*GetRequest)(nil),              // 27: ostraca.v1.GetRequest
+	(*GetResponse)(nil),             // 28: ostraca.v1.GetResponse
+	(*ListRequest)(nil),             // 29: ostraca.v1.ListRequest
+	(*ListResponse)(nil),            // 30: ostraca.v1.ListResponse
+	(*CountRequest)(nil),            // 31: ostraca.v1.CountRequest
+	(*CountResponse)(nil),           // 32: ostraca.v1.CountResponse
+	(*ExportRequest)(nil),           // 33: ostraca.v1.ExportRequest
+	(*SearchRequest)(nil),           // 34: ostraca.v1.SearchRequest
+	(*Alignment)(nil),               // 35: ostraca.v1.Alignment
+	(*Hit)(nil),                     // 36: ostraca.v1.Hit
+	(*SearchStats)(nil),             // 37: ostraca.v1.SearchStats
+	(*MissingShard)(nil),            // 38: ostraca.v1.MissingShard
+	(*SearchResponse)(nil),          // 39: ostraca.v1.SearchResponse
+	(*SearchBatchRequest)(nil),      // 40: ostraca.v1.SearchBatchRequest
+	(*SearchBatchResponse)(nil),     // 41: ostraca.v1.SearchBatchResponse
+	(*RerankRequest)(nil),           // 42: ostraca.v1.RerankRequest
+	(*EncodeRequest)(nil),           // 43: ostraca.v1.EncodeRequest
+	(*EncodedToken)(nil),            // 44: ostraca.v1.EncodedToken
+	(*EncodedText)(nil),             // 45: ostraca.v1.EncodedText
+	(*EncodeResponse)(nil),          // 46: ostraca.v1.EncodeResponse
+	(*StatusRequest)(nil),           // 47: ostraca.v1.StatusRequest
+	(*StatusResponse)(nil),          // 48: ostraca.v1.StatusResponse
+	(*NodeStatus)(nil),              // 49: ostraca.v1.NodeStatus
+	(*ShardStatus)(nil),             // 50: ostraca.v1.ShardStatus
+	(*ReplicaStatus)(nil),           // 51: ostraca.v1.ReplicaStatus
+	(*PendingJob)(nil),              // 52: ostraca.v1.PendingJob
+	(*structpb.Struct)(nil),         // 53: google.protobuf.Struct
 }
 var file_ostraca_proto_depIdxs = []int32{
-	49, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
+	53, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
 	1,  // 1: ostraca.v1.Document.codes:type_name -> ostraca.v1.Codes
 	2,  // 2: ostraca.v1.Document.spans:type_name -> ostraca.v1.Span
 	0,  // 3: ostraca.v1.Projection.sample_tokens:type_name -> ostraca.v1.Vector
 	4,  // 4: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
-	6,  // 5: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
-	49, // 6: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
-	0,  // 7: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
-	1,  // 8: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
-	2,  // 9: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
-	14, // 10: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
-	49, // 11: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
-	16, // 12: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
-	18, // 13: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
-	19, // 14: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
-	13, // 15: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
-	13, // 16: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
-	13, // 17: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 18: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
-	13, // 19: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 20: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
-	13, // 21: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
-	13, // 22: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
-	0,  // 23: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
-	13, // 24: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 25: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
-	2,  // 26: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
-	49, // 27: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
-	31, // 28: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
-	32, // 29: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
-	33, // 30: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
-	34, // 31: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
-	18, // 32: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
-	30, // 33: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
-	35, // 34: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
-	0,  // 35: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
-	13, // 36: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 37: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
-	40, // 38: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
-	41, // 39: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
-	45, // 40: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
-	46, // 41: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
-	6,  // 42: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
-	48, // 43: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
-	47, // 44: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
-	5,  // 45: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
-	7,  // 46: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
-	9,  // 47: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
-	11, // 48: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
-	15, // 49: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
-	17, // 50: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
-	21, // 51: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
-	23, // 52: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
-	25, // 53: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
-	27, // 54: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
-	29, // 55: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
-	30, // 56: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
-	36, // 57: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
-	38, // 58: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
-	39, // 59: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
-	43, // 60: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
-	6,  // 61: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
-	8,  // 62: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
-	10, // 63: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
-	12, // 64: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
-	20, // 65: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
-	20, // 66: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
-	22, // 67: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
-	24, // 68: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
-	26, // 69: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
-	28, // 70: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
-	3,  // 71: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
-	35, // 72: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
-	37, // 73: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
-	35, // 74: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
-	42, // 75: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
-	44, // 76: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
-	61, // [61:77] is the sub-list for method output_type
-	45, // [45:61] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	8,  // 5: ostraca.v1.Collection.calibration:type_name -> ostraca.v1.Calibrated
+	7,  // 6: ostraca.v1.Calibrated.plan:type_name -> ostraca.v1.Plan
+	8,  // 7: ostraca.v1.Calibration.plans:type_name -> ostraca.v1.Calibrated
+	9,  // 8: ostraca.v1.ChangeCollectionRequest.calibration:type_name -> ostraca.v1.Calibration
+	6,  // 9: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
+	53, // 10: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
+	0,  // 11: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
+	1,  // 12: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
+	2,  // 13: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
+	18, // 14: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
+	53, // 15: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
+	20, // 16: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
+	22, // 17: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
+	23, // 18: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
+	17, // 19: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
+	17, // 20: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
+	17, // 21: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 22: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
+	17, // 23: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 24: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
+	17, // 25: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
+	17, // 26: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
+	0,  // 27: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
+	17, // 28: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
+	7,  // 29: ostraca.v1.SearchRequest.plan:type_name -> ostraca.v1.Plan
+	2,  // 30: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
+	2,  // 31: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
+	53, // 32: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
+	35, // 33: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
+	7,  // 34: ostraca.v1.SearchStats.cascade:type_name -> ostraca.v1.Plan
+	36, // 35: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
+	37, // 36: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
+	38, // 37: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
+	22, // 38: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
+	34, // 39: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
+	39, // 40: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
+	0,  // 41: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
+	17, // 42: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
+	2,  // 43: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
+	44, // 44: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
+	45, // 45: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
+	49, // 46: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
+	50, // 47: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
+	6,  // 48: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
+	52, // 49: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
+	51, // 50: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
+	5,  // 51: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
+	11, // 52: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
+	10, // 53: ostraca.v1.Memory.ChangeCollection:input_type -> ostraca.v1.ChangeCollectionRequest
+	13, // 54: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
+	15, // 55: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
+	19, // 56: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
+	21, // 57: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
+	25, // 58: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
+	27, // 59: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
+	29, // 60: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
+	31, // 61: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
+	33, // 62: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
+	34, // 63: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
+	40, // 64: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
+	42, // 65: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
+	43, // 66: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
+	47, // 67: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
+	6,  // 68: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
+	12, // 69: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
+	6,  // 70: ostraca.v1.Memory.ChangeCollection:output_type -> ostraca.v1.Collection
+	14, // 71: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
+	16, // 72: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
+	24, // 73: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
+	24, // 74: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
+	26, // 75: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
+	28, // 76: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
+	30, // 77: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
+	32, // 78: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
+	3,  // 79: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
+	39, // 80: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
+	41, // 81: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
+	39, // 82: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
+	46, // 83: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
+	48, // 84: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
+	68, // [68:85] is the sub-list for method output_type
+	51, // [51:68] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_ostraca_proto_init() }
@@ -4044,15 +4423,15 @@ func file_ostraca_proto_init() {
 	if File_ostraca_proto != nil {
 		return
 	}
-	file_ostraca_proto_msgTypes[14].OneofWrappers = []any{}
-	file_ostraca_proto_msgTypes[16].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[18].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ostraca_proto_rawDesc), len(file_ostraca_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

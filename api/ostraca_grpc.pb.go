@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Memory_CreateCollection_FullMethodName = "/ostraca.v1.Memory/CreateCollection"
 	Memory_ListCollections_FullMethodName  = "/ostraca.v1.Memory/ListCollections"
+	Memory_ChangeCollection_FullMethodName = "/ostraca.v1.Memory/ChangeCollection"
 	Memory_DropCollection_FullMethodName   = "/ostraca.v1.Memory/DropCollection"
 	Memory_NewOperation_FullMethodName     = "/ostraca.v1.Memory/NewOperation"
 	Memory_Put_FullMethodName              = "/ostraca.v1.Memory/Put"
@@ -50,6 +51,8 @@ type MemoryClient interface {
 	CreateCollection(ctx context.Context, in *CreateCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
 	// ListCollections tells of all collections, in the order of their names.
 	ListCollections(ctx context.Context, in *ListCollectionsRequest, opts ...grpc.CallOption) (*ListCollectionsResponse, error)
+	// ChangeCollection changes what of a collection can be changed while it holds documents; what a request leaves out stays.
+	ChangeCollection(ctx context.Context, in *ChangeCollectionRequest, opts ...grpc.CallOption) (*Collection, error)
 	// DropCollection forgets a collection and everything in it.
 	DropCollection(ctx context.Context, in *DropCollectionRequest, opts ...grpc.CallOption) (*DropCollectionResponse, error)
 	// NewOperation returns an operation id that a writer keeps, to repeat a write with until its outcome is known.
@@ -103,6 +106,16 @@ func (c *memoryClient) ListCollections(ctx context.Context, in *ListCollectionsR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListCollectionsResponse)
 	err := c.cc.Invoke(ctx, Memory_ListCollections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *memoryClient) ChangeCollection(ctx context.Context, in *ChangeCollectionRequest, opts ...grpc.CallOption) (*Collection, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Collection)
+	err := c.cc.Invoke(ctx, Memory_ChangeCollection_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +281,8 @@ type MemoryServer interface {
 	CreateCollection(context.Context, *CreateCollectionRequest) (*Collection, error)
 	// ListCollections tells of all collections, in the order of their names.
 	ListCollections(context.Context, *ListCollectionsRequest) (*ListCollectionsResponse, error)
+	// ChangeCollection changes what of a collection can be changed while it holds documents; what a request leaves out stays.
+	ChangeCollection(context.Context, *ChangeCollectionRequest) (*Collection, error)
 	// DropCollection forgets a collection and everything in it.
 	DropCollection(context.Context, *DropCollectionRequest) (*DropCollectionResponse, error)
 	// NewOperation returns an operation id that a writer keeps, to repeat a write with until its outcome is known.
@@ -312,6 +327,9 @@ func (UnimplementedMemoryServer) CreateCollection(context.Context, *CreateCollec
 }
 func (UnimplementedMemoryServer) ListCollections(context.Context, *ListCollectionsRequest) (*ListCollectionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCollections not implemented")
+}
+func (UnimplementedMemoryServer) ChangeCollection(context.Context, *ChangeCollectionRequest) (*Collection, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeCollection not implemented")
 }
 func (UnimplementedMemoryServer) DropCollection(context.Context, *DropCollectionRequest) (*DropCollectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DropCollection not implemented")
@@ -408,6 +426,24 @@ func _Memory_ListCollections_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MemoryServer).ListCollections(ctx, req.(*ListCollectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Memory_ChangeCollection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeCollectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MemoryServer).ChangeCollection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Memory_ChangeCollection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MemoryServer).ChangeCollection(ctx, req.(*ChangeCollectionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -671,6 +707,10 @@ var Memory_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCollections",
 			Handler:    _Memory_ListCollections_Handler,
+		},
+		{
+			MethodName: "ChangeCollection",
+			Handler:    _Memory_ChangeCollection_Handler,
 		},
 		{
 			MethodName: "DropCollection",

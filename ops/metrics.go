@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"ostraca/shard"
+	"ostraca/storage"
 )
 
 // namespace is before every name of ours.
@@ -92,6 +93,13 @@ var replicaNumbers = []number[shard.ReplicaStatus]{
 	{describe("replica", "index_bytes", "The index in memory.", "shard"), prometheus.GaugeValue, func(s *shard.ReplicaStatus) float64 { return float64(s.IndexBytes) }},
 }
 
+// nodeNumbers are those of all replicas of a node together.
+var nodeNumbers = []number[storage.ArenaUsage]{
+	{describe("node", "hot_bytes", "Vectors that find candidates, of large segments: in memory."), prometheus.GaugeValue, func(u *storage.ArenaUsage) float64 { return float64(u.Hot) }},
+	{describe("node", "cold_bytes", "Token vectors of large segments in memory, up to --memory-limit."), prometheus.GaugeValue, func(u *storage.ArenaUsage) float64 { return float64(u.Cold) }},
+	{describe("node", "mapped_bytes", "Token vectors of large segments in mapped files, beyond --memory-limit."), prometheus.GaugeValue, func(u *storage.ArenaUsage) float64 { return float64(u.File) }},
+}
+
 // collectionNumbers are those of what a replica holds of a collection.
 var collectionNumbers = []number[shard.CollectionStatus]{
 	{describe("collection", "documents", "Documents in this replica.", "shard", "collection"), prometheus.GaugeValue, func(c *shard.CollectionStatus) float64 { return float64(c.Documents) }},
@@ -111,6 +119,9 @@ func (m *Metrics) Node(n *shard.Node) { m.Registry.MustRegister(nodeCollector{n}
 type nodeCollector struct{ node *shard.Node }
 
 func (c nodeCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, n := range nodeNumbers {
+		out <- n.desc
+	}
 	for _, n := range replicaNumbers {
 		out <- n.desc
 	}
@@ -120,6 +131,10 @@ func (c nodeCollector) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (c nodeCollector) Collect(out chan<- prometheus.Metric) {
+	memory := c.node.Memory()
+	for _, n := range nodeNumbers {
+		out <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(&memory))
+	}
 	status, err := c.node.Status(context.Background())
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(replicaNumbers[0].desc, err)

@@ -29,14 +29,32 @@ type Hit struct {
 
 // Stats count the work behind an answer. They add.
 type Stats struct {
-	Documents int64 // documents scored
+	Documents int64 // documents scored by their tokens
 	Tokens    int64 // document tokens scored
 	Segments  int64 // segments visited
+	Sketches  int64 // sketch vectors scanned
+	Coarse    int64 // coarse vectors scored
+	Sketched  int64 // documents kept by their sketches
+	Micros    Micros
+}
+
+// Micros are the microseconds that a stage took, by the clock on the wall. They are no part of any promise.
+type Micros struct {
+	Sketch, Coarse, Score int64
 }
 
 // Add returns the sum of both.
 func (s Stats) Add(t Stats) Stats {
-	return Stats{s.Documents + t.Documents, s.Tokens + t.Tokens, s.Segments + t.Segments}
+	s.Documents += t.Documents
+	s.Tokens += t.Tokens
+	s.Segments += t.Segments
+	s.Sketches += t.Sketches
+	s.Coarse += t.Coarse
+	s.Sketched += t.Sketched
+	s.Micros.Sketch += t.Micros.Sketch
+	s.Micros.Coarse += t.Micros.Coarse
+	s.Micros.Score += t.Micros.Score
+	return s
 }
 
 // Answer is the best hits in order, with what they cost. Answers are a monoid under [Merge].

@@ -18,7 +18,7 @@ func parts(t *rapid.T) []Answer {
 		a := &answers[rapid.IntRange(0, len(answers)-1).Draw(t, "part")]
 		sum := rapid.Int64Range(-3, 3).Draw(t, "sum")
 		a.Hits = append(a.Hits, Hit{ID: fmt.Sprint(i), Sum: sum, Score: float64(sum), Alignments: []Alignment{{int32(i), int32(sum)}}})
-		a.Stats = a.Stats.Add(Stats{1, 2, 3})
+		a.Stats = a.Stats.Add(Stats{Documents: 1, Tokens: 2, Segments: 3, Sketches: 4, Coarse: 5, Sketched: 6, Micros: Micros{7, 8, 9}})
 	}
 	for _, a := range answers {
 		slices.SortFunc(a.Hits, Compare)

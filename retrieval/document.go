@@ -1,7 +1,6 @@
 package retrieval
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -12,54 +11,6 @@ import (
 type Span struct {
 	Start uint32 `json:"start"`
 	End   uint32 `json:"end"`
-}
-
-// Codec names how vectors became codes. Codes of different codecs cannot meet: a change of the formula is another name.
-type Codec string
-
-// Int8 is the codec of docs/score.md, so far the only one.
-const Int8 Codec = "int8"
-
-// Codes are the quantised token vectors of one document, in the layout of docs/score.md.
-type Codes struct {
-	Codec  Codec
-	Width  int      // dimensions of a vector
-	Rows   []byte   // Len() rows of Stride(Width) bytes, each a code + 128, padded with 128
-	Scales []uint16 // one a token, 1 to MaxScale
-}
-
-// Len returns the number of tokens.
-func (c Codes) Len() int { return len(c.Scales) }
-
-// Stride returns the bytes of a stored row: the width rounded up to a multiple of 4.
-func Stride(width int) int { return (width + 3) &^ 3 }
-
-// check reports why c is not codes of the given width, or nil.
-func (c Codes) check(width int) error {
-	n, stride := c.Len(), Stride(width)
-	switch {
-	case c.Codec != Int8 && (n > 0 || c.Codec != ""):
-		return fmt.Errorf("codes of codec %q, only %q is known: %w", c.Codec, Int8, ErrInvalid)
-	case n > MaxDocumentTokens:
-		return fmt.Errorf("%d tokens, the limit is %d: %w", n, MaxDocumentTokens, ErrTooLarge)
-	case c.Width != width && (n > 0 || c.Width != 0):
-		return fmt.Errorf("vectors are %d wide, not %d: %w", c.Width, width, ErrInvalid)
-	case len(c.Rows) != n*stride:
-		return fmt.Errorf("%d bytes of codes for %d tokens of %d: %w", len(c.Rows), n, stride, ErrInvalid)
-	case bytes.IndexByte(c.Rows, 0) >= 0:
-		return fmt.Errorf("token %d has a code of -128: %w", bytes.IndexByte(c.Rows, 0)/stride, ErrInvalid)
-	}
-	for i, scale := range c.Scales {
-		if scale < 1 || scale > MaxScale {
-			return fmt.Errorf("token %d has scale %d, it must be 1 to %d: %w", i, scale, MaxScale, ErrInvalid)
-		}
-		for _, b := range c.Rows[i*stride+width : (i+1)*stride] {
-			if b != 128 {
-				return fmt.Errorf("token %d is padded with %d, it must be 128: %w", i, b, ErrInvalid)
-			}
-		}
-	}
-	return nil
 }
 
 // Document is what a memory holds: a text, what its owner said of it, and the codes of its tokens.

@@ -21,7 +21,7 @@ func TestDocumentValidate(t *testing.T) {
 	}{
 		"as it is":          {func(d *Document) {}, nil},
 		"no tokens":         {func(d *Document) { *d = document(0) }, nil},
-		"codec":             {func(d *Document) { d.Codes.Codec = "2bit" }, ErrInvalid},
+		"codec":             {func(d *Document) { d.Codes.Codec = "5bit" }, ErrInvalid},
 		"no codes at all":   {func(d *Document) { d.Codes = Codes{} }, nil},
 		"most tokens":       {func(d *Document) { *d = document(MaxDocumentTokens) }, nil},
 		"too many tokens":   {func(d *Document) { *d = document(MaxDocumentTokens + 1) }, ErrTooLarge},

@@ -9,5 +9,6 @@ const (
 	MaxWidth          = 1024    // stored dimensions of a token vector
 	MaxBatch          = 4096    // documents of one write
 	MaxK              = 10_000  // hits of one answer
+	MaxCandidates     = 1 << 20 // documents that a plan keeps after a stage
 	MaxAlignments     = 1 << 22 // hits times query tokens of one answer: 32 MB a worker
 )

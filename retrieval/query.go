@@ -21,6 +21,7 @@ type Query struct {
 	Weights []uint16 // one a token, UnitWeight is 1.0
 	Max     float32  // the largest magnitude of the float vectors, which became 127
 	K       int      // hits wanted
+	Plan    Plan     // how many documents are looked at more closely; none: all
 }
 
 // Len returns the number of query tokens.
@@ -33,8 +34,8 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("query has no tokens: %w", ErrInvalid)
 	case q.Len() > MaxQueryTokens:
 		return fmt.Errorf("query has %d tokens, the limit is %d: %w", q.Len(), MaxQueryTokens, ErrTooLarge)
-	case q.Codec != Int8:
-		return fmt.Errorf("query of codec %q, only %q is known: %w", q.Codec, Int8, ErrInvalid)
+	case q.Codec.Bits() == 0:
+		return fmt.Errorf("query of codec %q, known are %q: %w", q.Codec, Codecs, ErrInvalid)
 	case q.Width < 1 || q.Width > MaxWidth:
 		return fmt.Errorf("query vectors are %d wide, the limit is 1 to %d: %w", q.Width, MaxWidth, ErrInvalid)
 	case len(q.Codes) != q.Len()*q.Width:
@@ -53,7 +54,7 @@ func (q *Query) Validate() error {
 		return fmt.Errorf("k is %d with %d query tokens: at most %d alignments are kept, so k must be %d or less: %w",
 			q.K, q.Len(), MaxAlignments, MaxAlignments/q.Len(), ErrTooLarge)
 	}
-	return nil
+	return q.Plan.Validate()
 }
 
 // Lift returns the left shift that every dot product of a width takes before it is scaled: the largest one that keeps

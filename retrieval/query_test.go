@@ -55,7 +55,7 @@ func TestQueryValidate(t *testing.T) {
 	}{
 		"no tokens":  {func(q *Query) { q.Codes, q.Weights = nil, nil }, ErrInvalid},
 		"too many":   {func(q *Query) { *q = *query(MaxQueryTokens + 1) }, ErrTooLarge},
-		"codec":      {func(q *Query) { q.Codec = "2bit" }, ErrInvalid},
+		"codec":      {func(q *Query) { q.Codec = "5bit" }, ErrInvalid},
 		"width 0":    {func(q *Query) { q.Width = 0 }, ErrInvalid},
 		"too wide":   {func(q *Query) { q.Width = MaxWidth + 1 }, ErrInvalid},
 		"codes":      {func(q *Query) { q.Codes = q.Codes[1:] }, ErrInvalid},

@@ -134,13 +134,13 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	case c.Change == Drop:
 		return b.drop(name, held)
 	case c.Change == Create && held != nil:
-		if held.Configuration != c.Configuration {
+		if !held.Configuration.Equal(c.Configuration) {
 			return Outcome{Code: Exists, Reason: fmt.Sprintf("collection %q is there with another configuration", name)}, nil
 		}
 		return Outcome{}, nil
 	case c.Change == Alter && held == nil:
 		return Outcome{Code: NotFound, Reason: fmt.Sprintf("collection %q is not there", name)}, nil
-	case c.Change == Alter && !follows(held.Configuration, c.Configuration):
+	case c.Change == Alter && !held.follows(c.Configuration):
 		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder or projection is another epoch"}, nil
 	case c.Change == Create && len(b.collections) >= MaxCollections:
 		return Outcome{Code: Exhausted, Reason: fmt.Sprintf("%d collections are held, the limit", MaxCollections)}, nil
@@ -162,17 +162,12 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	return Outcome{}, b.tx.Put(bucketCollections, []byte(name), appendConfiguration(nil, c.Configuration))
 }
 
-// follows tells whether a collection that is a can become b while it holds codes: those of another encoder or projection are of another epoch.
-func follows(a, b Configuration) bool {
-	same := a.Encoder == b.Encoder && a.Projection == b.Projection
-	return a.Key == b.Key && a.Codec == b.Codec && a.Width == b.Width && (same && a.Epoch <= b.Epoch || a.Epoch < b.Epoch)
-}
-
 func (b *batch) drop(name string, held *collection) (Outcome, error) {
 	if held == nil {
 		return Outcome{}, nil
 	}
 	count := b.tx.Stat(bucketDocuments(name)).Rows
+	held.index.Close()
 	b.tx.Drop(storage.Bucket(prefixData + name))
 	b.tx.Drop(bucketVersions(name))
 	delete(b.collections, name)
@@ -207,8 +202,9 @@ const (
 
 // gathering is what a batch puts into an index and takes out: by id, the last word on it.
 type gathering struct {
-	docs   map[string]*retrieval.Document // nil: gone
-	tokens int
+	docs    map[string]*retrieval.Document // nil: gone
+	touched []string                       // their fields have changed
+	tokens  int
 }
 
 // put gathers a document as the index needs it: text, fields and spans stay in the store.
@@ -224,6 +220,8 @@ func (g *gathering) set(id string, d *retrieval.Document) {
 	g.docs[id] = d
 }
 
+func (g *gathering) touch(id string) { g.touched = append(g.touched, id) }
+
 // flush tells the index, and empties g.
 func (g *gathering) flush(x *index.Index) error {
 	var put []retrieval.Document
@@ -235,7 +233,11 @@ func (g *gathering) flush(x *index.Index) error {
 			gone = append(gone, id)
 		}
 	}
+	touched := g.touched
 	*g = gathering{}
+	if len(touched) > 0 {
+		x.Touch(touched)
+	}
 	if len(gone) > 0 {
 		x.Delete(gone)
 	}

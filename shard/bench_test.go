@@ -115,11 +115,11 @@ func benchDocument(b testing.TB, number uint64) shard.Document {
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
 	}
-	codes, err := index.Quantize(x, benchWidth)
+	codes, err := index.Quantize(retrieval.Int8, x, benchWidth)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return shard.Document{ID: fmt.Sprint("d", number), Text: "ten kibibytes", Codes: codes}
+	return shard.Document{ID: fmt.Sprint("d", number), Text: "ten kibibytes", Codes: index.Pool(codes)}
 }
 
 func configure(b *testing.B, r *shard.Router) {
@@ -208,11 +208,11 @@ func fill(b *testing.B, r *shard.Router) {
 			for j := range x {
 				x[j] = float32(rng.NormFloat64())
 			}
-			codes, err := index.Quantize(x, width)
+			codes, err := index.Quantize(retrieval.Int8, x, width)
 			if err != nil {
 				b.Fatal(err)
 			}
-			d := shard.Document{ID: fmt.Sprint("d", first+i), Codes: codes}
+			d := shard.Document{ID: fmt.Sprint("d", first+i), Codes: index.Pool(codes)}
 			w.Operations = append(w.Operations, shard.Operation{Collection: "large", Body: &shard.Put{Epoch: 1, Document: d}})
 		}
 		results, err := r.Write(b.Context(), w)

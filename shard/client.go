@@ -38,7 +38,7 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 		return nil, fromWire(err)
 	}
 	a := &SearchAnswer{Held: Held{m.GetDocuments(), m.GetTokens()}, Candidates: len(m.GetHits())}
-	a.Stats = retrieval.Stats{Documents: m.GetScoredDocuments(), Tokens: m.GetScoredTokens(), Segments: m.GetSegments()}
+	a.Stats = fromStats(m)
 	a.States = []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Pin: fromPin(m.GetPin()), Leader: m.GetLeader()}}
 	for _, h := range m.GetHits() {
 		hit, err := fromHit(h, r.Query)

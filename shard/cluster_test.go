@@ -22,7 +22,12 @@ func bubble(t *testing.T, o shardtest.Options, f func(t *testing.T, c *shardtest
 
 func create(t *testing.T, c *shardtest.Cluster, name string) {
 	t.Helper()
-	if _, err := c.Router().Configure(t.Context(), name, shard.Configure{Change: shard.Create, Configuration: shardtest.Configuration()}); err != nil {
+	createAs(t, c, name, shardtest.Configuration())
+}
+
+func createAs(t *testing.T, c *shardtest.Cluster, name string, config shard.Configuration) {
+	t.Helper()
+	if _, err := c.Router().Configure(t.Context(), name, shard.Configure{Change: shard.Create, Configuration: config}); err != nil {
 		t.Fatal(err)
 	}
 }

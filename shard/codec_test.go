@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 )
 
 // Generators of what passes the door.
@@ -42,21 +44,41 @@ var (
 		return fields
 	})
 
+	someCodes = rapid.Custom(func(t *rapid.T) retrieval.Codes {
+		n, width := rapid.IntRange(0, 5).Draw(t, "tokens"), rapid.SampledFrom([]int{1, 3, 4, 16, 130}).Draw(t, "width")
+		if rapid.IntRange(0, 19).Draw(t, "long") == 0 {
+			n, width = rapid.IntRange(250, 600).Draw(t, "tokens"), 5
+		}
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 4))
+		x := make([]float32, n*width)
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+		c, err := index.Quantize(rapid.SampledFrom(retrieval.Codecs).Draw(t, "codec"), x, width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return retrieval.Codes{Codec: c.Codec, Width: width}
+		}
+		return index.Pool(c)
+	})
+
+	someCalibration = rapid.Custom(func(t *rapid.T) (c retrieval.Calibration) {
+		for i := range rapid.IntRange(0, len(retrieval.Targets)).Draw(t, "plans") {
+			p := retrieval.Plan{Sketched: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "sketched"), Scored: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "scored")}
+			c = append(c, retrieval.Calibrated{Target: retrieval.Targets[i], K: rapid.IntRange(1, retrieval.MaxK).Draw(t, "k"), Plan: p})
+		}
+		return c
+	})
+
 	someDocument = rapid.Custom(func(t *rapid.T) Document {
 		d := Document{ID: someID.Draw(t, "id"), Text: string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "text")), Fields: someFields.Draw(t, "fields")}
 		if rapid.IntRange(0, 9).Draw(t, "bare") == 0 {
 			return d
 		}
-		n, width := rapid.IntRange(0, 5).Draw(t, "tokens"), rapid.SampledFrom([]int{1, 3, 4, 16, 130}).Draw(t, "width")
-		d.Codes = retrieval.Codes{Codec: retrieval.Int8, Width: width}
-		for range n {
-			row := bytes.Repeat([]byte{128}, retrieval.Stride(width))
-			for i := range width {
-				row[i] = byte(rapid.IntRange(1, 255).Draw(t, "code"))
-			}
-			d.Codes.Rows = append(d.Codes.Rows, row...)
-			d.Codes.Scales = append(d.Codes.Scales, uint16(rapid.IntRange(1, retrieval.MaxScale).Draw(t, "scale")))
-		}
+		d.Codes = someCodes.Draw(t, "codes")
+		n := d.Codes.Len()
 		if rapid.Bool().Draw(t, "spans") {
 			for range n {
 				start := rapid.IntRange(0, len(d.Text)).Draw(t, "start")
@@ -67,7 +89,8 @@ var (
 	})
 
 	someConfiguration = rapid.Custom(func(t *rapid.T) Configuration {
-		c := Configuration{Codec: retrieval.Int8, Width: rapid.IntRange(1, retrieval.MaxWidth).Draw(t, "width"), Epoch: someEpoch.Draw(t, "epoch")}
+		c := Configuration{Codec: rapid.SampledFrom(retrieval.Codecs).Draw(t, "codec"), Width: rapid.IntRange(1, retrieval.MaxWidth).Draw(t, "width"),
+			Epoch: someEpoch.Draw(t, "epoch"), Calibration: someCalibration.Draw(t, "calibration")}
 		copy(c.Key[:], rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "key"))
 		c.Encoder = rapid.StringMatching(`[0-9a-f]{0,64}`).Draw(t, "encoder")
 		if rapid.Bool().Draw(t, "projected") {
@@ -157,7 +180,7 @@ func tidyDocument(d *Document) {
 		d.Fields = nil
 	}
 	if len(d.Codes.Rows) == 0 {
-		d.Codes.Rows = nil
+		d.Codes.Rows, d.Codes.Clusters, d.Codes.Coarse, d.Codes.Sketch = nil, nil, retrieval.Pooled{}, retrieval.Pooled{}
 	}
 	if len(d.Codes.Scales) == 0 {
 		d.Codes.Scales = nil
@@ -231,7 +254,7 @@ func TestRowsConfigurationsAndOutcomesRoundTrip(t *testing.T) {
 			}
 		}
 		c := someConfiguration.Draw(t, "configuration")
-		if got, err := parseConfiguration(appendConfiguration(nil, c)); err != nil || got != c {
+		if got, err := parseConfiguration(appendConfiguration(nil, c)); err != nil || !got.Equal(c) {
 			t.Fatalf("%v: %+v, not %+v", err, got, c)
 		}
 		o := Outcome{Code: Code(rapid.IntRange(0, 255).Draw(t, "code")), Version: version, Count: someEpoch.Draw(t, "count")}
@@ -244,20 +267,22 @@ func TestRowsConfigurationsAndOutcomesRoundTrip(t *testing.T) {
 // goldenDocument has one of everything.
 func goldenDocument() Document {
 	return Document{ID: "a#1", Text: "bé", Fields: []byte(`{"n":1.50}`), Spans: []retrieval.Span{{Start: 0, End: 1}, {Start: 1, End: 3}},
-		Codes: retrieval.Codes{Codec: retrieval.Int8, Width: 3, Rows: []byte{1, 128, 255, 128, 127, 129, 130, 128}, Scales: []uint16{1, retrieval.MaxScale}}}
+		Codes: retrieval.Codes{Codec: retrieval.Int8, Width: 3, Rows: []byte{1, 128, 255, 128, 127, 129, 130, 128}, Scales: []uint16{1, retrieval.MaxScale},
+			Coarse: retrieval.Pooled{Rows: []byte{2, 3, 4, 128}, Scales: []uint16{5}}, Sketch: retrieval.Pooled{Rows: []byte{6, 7, 8, 128}, Scales: []uint16{9}}}}
 }
 
 func goldenConfiguration() Configuration {
-	return Configuration{Key: [32]byte{0: 1, 31: 2}, Codec: retrieval.Int8, Width: 384, Encoder: "ab", Epoch: 300}
+	return Configuration{Key: [32]byte{0: 1, 31: 2}, Codec: retrieval.Int8, Width: 384, Encoder: "ab", Epoch: 300,
+		Calibration: retrieval.Calibration{{Target: retrieval.Recall95, K: 10, Plan: retrieval.Plan{Sketched: 400, Scored: 60}}}}
 }
 
-// TestFormat: the bytes of version 1, which lie in logs and state files, do not change silently.
+// TestFormat: the bytes of version 2, which lie in logs and state files, do not change silently.
 func TestFormat(t *testing.T) {
 	const (
 		id     = "0000018bcfe56800" + "0102030405060708" + "00000003" // 1,700,000,000,000 ms, third of its batch
-		row    = "03" + "62c3a9" + "0a" + "7b226e223a312e35307d" + "04" + "696e7438" + "03" + "02" + "0180ff80" + "7f818280" + "0100" + "ff7f" + "02" + "0001" + "0102"
+		row    = "03" + "62c3a9" + "0a" + "7b226e223a312e35307d" + "04" + "696e7438" + "03" + "02" + "0180ff80" + "7f818280" + "0100" + "ff7f" + "02030480" + "0500" + "06070880" + "0900" + "02" + "0001" + "0102"
 		secret = "0100000000000000000000000000000000000000000000000000000000000002"
-		config = secret + "04" + "696e7438" + "8003" + "02" + "6162" + "ac02"
+		config = secret + "04" + "696e7438" + "8003" + "02" + "6162" + "ac02" + "01" + "b607" + "0a" + "9003" + "3c"
 	)
 	d := goldenDocument()
 	at := NewOperationID(1_700_000_000_000, 0x0102030405060708).Plus(3)
@@ -279,7 +304,7 @@ func TestFormat(t *testing.T) {
 		{"create", operation(&Configure{Create, goldenConfiguration()}), id + "04" + "0163" + "01" + config},
 		{"alter", operation(&Configure{Alter, goldenConfiguration()}), id + "04" + "0163" + "02" + config},
 		{"drop", operation(&Configure{Drop, goldenConfiguration()}), id + "04" + "0163" + "03"},
-		{"entry", appendEntry(nil, 0x0102, [][]byte{{7}, {8, 9}}), "01" + "0201000000000000" + "02" + "0107" + "020809"},
+		{"entry", appendEntry(nil, 0x0102, [][]byte{{7}, {8, 9}}), "02" + "0201000000000000" + "02" + "0107" + "020809"},
 		{"identity", Identity{Shard: 1, Shards: 2, Generation: 3, Born: 4}.row(), "00000001" + "00000002" + "0000000000000003" + "0000000000000004"},
 		{"time", timeRow(0x0102), "0000000000000102"},
 	} {
@@ -301,8 +326,8 @@ func TestReadersRefuse(t *testing.T) {
 	operation := func(rest ...byte) []byte { return append(slices.Clone(id), rest...) }
 	for what, err := range map[string]error{
 		"entry of version 0":           second(entryError([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0})),
-		"entry of version 2":           second(entryError([]byte{2, 0, 0, 0, 0, 0, 0, 0, 0, 0})),
-		"entry of too many operations": second(entryError([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0x81, 0x80, 4})),
+		"entry of version 1":           second(entryError([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0})),
+		"entry of too many operations": second(entryError([]byte{2, 0, 0, 0, 0, 0, 0, 0, 0, 0x81, 0x80, 4})),
 		"no entry":                     second(entryError(nil)),
 		"operation of kind 0":          second(parseOperation(operation(0, 1, 'c'))),
 		"operation of kind 5":          second(parseOperation(operation(5, 1, 'c'))),
@@ -313,7 +338,8 @@ func TestReadersRefuse(t *testing.T) {
 		"collection of 65 bytes":       second(parseOperation(operation(append([]byte{3, 65}, append(bytes.Repeat([]byte{'c'}, 65), 0, 0)...)...))),
 		"more strings than bytes":      second(parseOperation(operation(3, 1, 'c', 0, 0x7f, 0))),
 		"more spans than bytes":        second(parseRow("a", []byte{0, 0, 0, 0, 0, 0xff, 0x1f, 0, 0})),
-		"more tokens than bytes":       second(parseRow("a", []byte{0, 0, 0, 4, 0xff, 0x1f, 0})),
+		"more tokens than bytes":       second(parseRow("a", []byte{0, 0, 4, 'i', 'n', 't', '8', 4, 0xff, 0x1f, 0})),
+		"tokens of no codec":           second(parseRow("a", []byte{0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0})),
 		"row with a byte more":         second(parseRow("a", append(row, 0))),
 		"configuration of width 0":     second(parseConfiguration(appendConfiguration(nil, Configuration{Codec: retrieval.Int8}))),
 		"configuration, cut":           second(parseConfiguration(make([]byte, 31))),
@@ -344,6 +370,7 @@ func second3[T, U any](_ T, _ U, err error) error { return err }
 func TestWhatPassesTheDoorCanBeReadBack(t *testing.T) {
 	largest := Document{ID: "a", Text: strings.Repeat("x", retrieval.MaxTextBytes), Codes: retrieval.Codes{Codec: retrieval.Int8, Width: retrieval.MaxWidth,
 		Rows: bytes.Repeat([]byte{128}, 4096*retrieval.MaxWidth), Scales: slices.Repeat([]uint16{1}, 4096)}}
+	largest.Codes = index.Pool(largest.Codes)
 	spanned := largest
 	spanned.Spans = slices.Repeat([]retrieval.Span{{Start: 1 << 19, End: 1 << 20}}, 4096)
 	fits := largest

@@ -9,11 +9,11 @@ import (
 )
 
 // opened starts a cluster with the suite's collection; it closes with the test.
-func opened(t *testing.T, nodes, shards int) *shardtest.Cluster {
+func opened(t *testing.T, nodes, shards int, config shard.Configuration) *shardtest.Cluster {
 	t.Helper()
 	c := shardtest.Start(t, shardtest.Options{Nodes: nodes, Shards: shards, Replicas: nodes, Seed: 1})
 	t.Cleanup(c.Close)
-	create(t, c, shardtest.Collection)
+	createAs(t, c, shardtest.Collection, config)
 	return c
 }
 
@@ -51,40 +51,40 @@ func statusTime(t *testing.T, m shard.Memory) func() int64 {
 func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		open func(t *testing.T) (shard.Memory, func() int64)
+		open func(*testing.T, shard.Configuration) (shard.Memory, func() int64)
 	}{
-		{"Leader", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 1)
+		{"Leader", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 1, config)
 			r := c.Node(role(t, c, 0, 3, true)).Replica(0)
 			return r, statusTime(t, r)
 		}},
-		{"Follower", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 1)
+		{"Follower", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 1, config)
 			r := c.Node(role(t, c, 0, 3, false)).Replica(0)
 			return r, statusTime(t, r)
 		}},
-		{"Client", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 1)
+		{"Client", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 1, config)
 			leader := role(t, c, 0, 3, true)
 			p := c.Node((leader+1)%3).Link().Replica(c.Name(leader), 0)
 			return p, statusTime(t, p)
 		}},
-		{"Forwarding", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 1)
+		{"Forwarding", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 1, config)
 			follower := role(t, c, 0, 3, false)
 			p := c.Node((follower+1)%3).Link().Replica(c.Name(follower), 0)
 			return p, statusTime(t, p)
 		}},
-		{"Router1", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 1)
+		{"Router1", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 1, config)
 			return c.Router(), c.Router().Now
 		}},
-		{"Router3", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 3, 3)
+		{"Router3", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 3, 3, config)
 			return c.Router(), c.Router().Now
 		}},
-		{"Router7", func(t *testing.T) (shard.Memory, func() int64) {
-			c := opened(t, 1, 7)
+		{"Router7", func(t *testing.T, config shard.Configuration) (shard.Memory, func() int64) {
+			c := opened(t, 1, 7, config)
 			return c.Router(), c.Router().Now
 		}},
 	} {

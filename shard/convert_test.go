@@ -33,7 +33,8 @@ var (
 	})
 	someQuery = rapid.Custom(func(t *rapid.T) *retrieval.Query {
 		n, width := rapid.IntRange(1, 4).Draw(t, "tokens"), rapid.IntRange(1, 5).Draw(t, "width")
-		return &retrieval.Query{Codec: retrieval.Int8, Width: width, Codes: rapid.SliceOfN(rapid.Int8Range(-127, 127), n*width, n*width).Draw(t, "codes"),
+		plan := retrieval.Plan{Sketched: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "sketched"), Scored: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "scored")}
+		return &retrieval.Query{Codec: rapid.SampledFrom(retrieval.Codecs).Draw(t, "codec"), Plan: plan, Width: width, Codes: rapid.SliceOfN(rapid.Int8Range(-127, 127), n*width, n*width).Draw(t, "codes"),
 			Weights: rapid.SliceOfN(rapid.Uint16Range(1, math.MaxUint16), n, n).Draw(t, "weights"), Max: 0.25, K: rapid.IntRange(1, retrieval.MaxK).Draw(t, "k")}
 	})
 	someStatus = rapid.Custom(func(t *rapid.T) ReplicaStatus {
@@ -89,6 +90,14 @@ func TestMessagesRoundTrip(t *testing.T) {
 		}
 		if got, err := fromHit(travel(t, toHit(hit), &nodeapi.Hit{}), q); err != nil || !reflect.DeepEqual(got, hit) {
 			t.Fatalf("%v: %+v, not %+v", err, got, hit)
+		}
+		var stats retrieval.Stats
+		for i, n := range []*int64{&stats.Documents, &stats.Tokens, &stats.Segments, &stats.Sketches, &stats.Coarse, &stats.Sketched, &stats.Micros.Sketch, &stats.Micros.Coarse, &stats.Micros.Score} {
+			*n = int64(i + 1)
+		}
+		told := &nodeapi.SearchResponse{}
+		if toStats(told, stats); fromStats(travel(t, told, &nodeapi.SearchResponse{})) != stats {
+			t.Fatalf("%+v is not what %+v says", told, stats)
 		}
 		result := Result{Outcome: Outcome{Code(rapid.IntRange(0, 255).Draw(t, "code")), rapid.Uint64().Draw(t, "version"), rapid.Uint64().Draw(t, "count"), "why"}}
 		if rapid.Bool().Draw(t, "receipt") {

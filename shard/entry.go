@@ -9,7 +9,7 @@ import (
 	"ostraca/retrieval"
 )
 
-const entryVersion = 1
+const entryVersion = 2
 
 // kinds of operations on the wire and in the log.
 const (
@@ -103,7 +103,7 @@ func (o *Operation) size() int {
 			n += len(id) + 2
 		}
 	case *Configure:
-		n += body.Configuration.Projection.Len()
+		n += body.Configuration.Projection.Len() + 16*len(body.Configuration.Calibration)
 	}
 	return n
 }

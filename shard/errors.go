@@ -28,6 +28,7 @@ var (
 	ErrPartial     = errors.New("answer lacks shards")        // wrapped by a PartialError, which has what there is
 	ErrGeneration  = errors.New("shard was restored anew")    // a receipt or pin of another generation
 	ErrNotLeader   = errors.New("replica is not the leader")  // asked of a follower what only a leader knows
+	errRows        = errors.New("rows of another release")    // whose format this one does not read
 	errHalted      = errors.New("replica has halted")         // its state file or log cannot be trusted
 	errUnspecified = errors.New("failure of an unknown kind") // from a node of another release
 )

@@ -26,7 +26,10 @@ import (
 const keptFilters = 256
 
 // filter is a compiled expression, safe for concurrent use.
-type filter struct{ program cel.Program }
+type filter struct {
+	program    cel.Program
+	expression string
+}
 
 // filterCompiler makes filters, and keeps those that it made: *filter by expression.
 type filterCompiler struct {
@@ -83,7 +86,7 @@ func compileFilter(expression string) (*filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter: %v: %w", err, retrieval.ErrInvalid)
 	}
-	f := &filter{program}
+	f := &filter{program, expression}
 	c.kept.Add(expression, f)
 	return f, nil
 }

@@ -248,7 +248,7 @@ func agreed(t *testing.T, a *shard.Status) (map[string]storage.Digest, bool) {
 		switch {
 		case r.Trouble != "" || ok && one.Applied != r.Applied:
 			return nil, false
-		case ok && (one.Digest != r.Digest || !slices.Equal(one.Collections, r.Collections) || one.Time != r.Time || one.Operations != r.Operations):
+		case ok && (one.Digest != r.Digest || !slices.EqualFunc(one.Collections, r.Collections, shard.CollectionStatus.Equal) || one.Time != r.Time || one.Operations != r.Operations):
 			t.Fatalf("replicas of shard %d differ at entry %d:\n%+v\n%+v", r.Shard, r.Applied, one, r)
 		case !ok:
 			first[r.Shard] = r

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 	"ostraca/storage"
 )
 
@@ -19,7 +20,6 @@ import (
 const (
 	maxScanWork   = 16 << 20 // of filtering, in steps and bytes of fields, after which a page ends: some tenths of a second
 	maxSearchWork = 1 << 27  // of the filter of one search in one shard, likewise: seconds
-	scoreAtOnce   = 1024     // documents that pass a filter are scored so many at a time
 )
 
 // filtering bounds how many filters are evaluated at a time in a process, to half of its processors: a leader that gets none of them is deposed.
@@ -78,6 +78,24 @@ func (w *walk) ids(ctx context.Context, after string) iter.Seq[string] {
 	}
 }
 
+// of makes w go over some documents, of which it does not ask whether they pass, however many rows lie between them.
+func (w *walk) of(some index.View) func(ctx context.Context, after string) iter.Seq[string] {
+	return func(ctx context.Context, after string) iter.Seq[string] {
+		return func(yield func(string) bool) {
+			for id := range some.IDs(after) {
+				if w.err = ctx.Err(); w.err != nil {
+					return
+				}
+				if !yield(id) {
+					w.more = true
+					return
+				}
+				w.last = id
+			}
+		}
+	}
+}
+
 // lets tells whether a filter lets a document through, and how much work that was. Of its row it reads the fields, if any.
 func (v view) lets(f *filter, collection, id string) (bool, uint64, error) {
 	if f == nil {
@@ -92,36 +110,39 @@ func (v view) lets(f *filter, collection, id string) (bool, uint64, error) {
 	})
 }
 
-// candidates returns the best documents that a filter lets through, all of which are scored.
+// candidates returns the best documents that a filter lets through, by the plan of the query: as if there were no others.
 func (v view) candidates(ctx context.Context, q *SearchRequest, f *filter) (retrieval.Answer, error) {
 	c := v.collections[q.Collection]
 	if f == nil {
 		return c.Search(ctx, q.Query)
 	}
-	best, err := c.Score(ctx, q.Query, nil)
-	w := &walk{view: v, collection: q.Collection, filter: f, most: math.MaxInt, work: maxSearchWork}
-	var ids []string
-	score := func() {
-		var some retrieval.Answer
-		some, err = c.Score(ctx, q.Query, ids)
-		some.Stats.Segments = 0 // the same as before
-		best, ids = retrieval.Merge(q.Query.K, best, some), ids[:0]
+	if _, err := c.Score(ctx, q.Query, nil); err != nil { // a query that cannot be asked is told before work is done for it
+		return retrieval.Answer{}, err
 	}
-	for id := range w.ids(ctx, "") {
-		if ids = append(ids, id); len(ids) == scoreAtOnce {
-			score()
-		}
-		if err != nil {
-			break
-		}
-	}
-	if err == nil && w.err == nil && w.more {
+	some, err := v.selected(ctx, q.Collection, f, math.MaxInt, maxSearchWork)
+	if errors.Is(err, errManyUnknown) {
 		err = fmt.Errorf("the filter takes more than %d steps and bytes of fields in a shard: make it cheaper, or list with it and search those ids: %w", maxSearchWork, retrieval.ErrTooLarge)
 	}
-	if err == nil && w.err == nil {
-		score()
+	if err != nil {
+		return retrieval.Answer{}, err
 	}
-	return best, errors.Join(err, w.err)
+	return some.Search(ctx, q.Query)
+}
+
+// scores scores those of the ids asked for that are held and pass a filter, all of them exactly.
+func (v view) scores(ctx context.Context, q *SearchRequest, f *filter) (retrieval.Answer, error) {
+	c := v.collections[q.Collection]
+	if f == nil {
+		return c.Score(ctx, q.Query, q.IDs)
+	}
+	if some, err := v.selected(ctx, q.Collection, f, len(q.IDs), maxScanWork); err == nil {
+		return some.Score(ctx, q.Query, q.IDs)
+	}
+	ids, err := v.passing(ctx, q, f)
+	if err != nil {
+		return retrieval.Answer{}, err
+	}
+	return c.Score(ctx, q.Query, ids)
 }
 
 // passing returns those of the ids asked for that are held and pass a filter.
@@ -182,7 +203,13 @@ func (v view) list(ctx context.Context, q *ListRequest, f *filter, most int) (*L
 	}
 	out, bytes := &ListAnswer{}, 0
 	w := &walk{view: v, collection: q.Collection, filter: f, most: most, work: maxScanWork}
-	for id := range w.ids(ctx, q.After) {
+	ids := w.ids
+	if some, ok := v.known(ctx, q, f, most); ok && q.Count && q.After == "" {
+		return &ListAnswer{Count: uint64(some.Len())}, nil
+	} else if ok {
+		ids = w.of(some)
+	}
+	for id := range ids(ctx, q.After) {
 		if q.Count {
 			out.Count++
 			continue
@@ -203,6 +230,21 @@ func (v view) list(ctx context.Context, q *ListRequest, f *filter, most int) (*L
 		out.Next = w.last
 	}
 	return out, w.err
+}
+
+// known returns the documents that a filter lets through, where finding them is less work than to look at rows for a page, or a count of all, which
+// then also helps those who come later. A page looks at so many rows at most.
+func (v view) known(ctx context.Context, q *ListRequest, f *filter, most int) (index.View, bool) {
+	if f == nil {
+		return index.View{}, false
+	}
+	if q.Count && q.After == "" {
+		most *= 5 // some tenths of a second
+	} else {
+		most /= 20 // milliseconds: a page may need no more rows than it has documents
+	}
+	some, err := v.selected(ctx, q.Collection, f, most, maxScanWork)
+	return some, err == nil
 }
 
 // List merges the pages of all shards into one, in the order of ids, or adds up what they count.

@@ -71,6 +71,7 @@ type machine struct {
 	current    atomic.Pointer[published]
 	changed    atomic.Pointer[chan struct{}] // closed at the next publication
 	halted     atomic.Pointer[error]
+	verdicts   *verdicts
 
 	ctx    context.Context // ends when the replica closes: a full overlay is not waited for then
 	cancel context.CancelFunc
@@ -88,6 +89,7 @@ type published struct {
 	applied     uint64
 	time        int64
 	collections map[string]shelf
+	verdicts    *verdicts
 }
 
 // shelf is a collection as readers see it.
@@ -99,7 +101,7 @@ type shelf struct {
 
 // openMachine reads the state of a store, which is given its identity if it is new.
 func openMachine(store *storage.Store, identity Identity, o index.Options) (*machine, error) {
-	m := &machine{store: store, identity: identity, options: o, most: MaxRemembered}
+	m := &machine{store: store, identity: identity, options: o, most: MaxRemembered, verdicts: newVerdicts(maxVerdictBytes)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if err := m.initialise(); err != nil {
 		return nil, err
@@ -130,7 +132,8 @@ func (m *machine) initialise() error {
 		}
 	}
 	if err == nil {
-		err = errors.Join(tx.Put(bucketSystem, []byte("shard"), m.identity.row()), tx.Put(bucketSystem, []byte("time"), timeRow(m.identity.Born)))
+		err = errors.Join(tx.Put(bucketSystem, []byte("shard"), m.identity.row()), tx.Put(bucketSystem, []byte("time"), timeRow(m.identity.Born)),
+			tx.Put(bucketSystem, []byte("rows"), []byte{rowsFormat}))
 	}
 	if err != nil {
 		tx.Abort()
@@ -149,9 +152,13 @@ func (m *machine) load() error {
 	if row, err := v.Get(bucketSystem, []byte("shard")); err != nil || !bytes.Equal(row, m.identity.row()) {
 		return errors.Join(err, fmt.Errorf("the state is of shard %x, not of %x: %w", row, m.identity.row(), ErrGeneration))
 	}
+	if err := checkRows(v); err != nil {
+		return err
+	}
 	if m.time, err = readTime(v); err != nil {
 		return err
 	}
+	closeIndexes(m.collections)
 	m.collections = map[string]*collection{}
 	for name, row := range v.Scan(bucketCollections, nil) {
 		c, err := parseConfiguration(row)
@@ -171,6 +178,24 @@ func (m *machine) load() error {
 	return nil
 }
 
+// rowsFormat is the format of the rows, of docs/state.md; that of the file around them is storage's.
+const rowsFormat = 2
+
+// checkRows reports that the rows are of another release's format, or nil.
+func checkRows(v *storage.View) error {
+	row, err := v.Get(bucketSystem, []byte("rows"))
+	if errors.Is(err, storage.ErrNotFound) { // before format 2 it was not written down
+		row, err = []byte{1}, nil
+	}
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(row, []byte{rowsFormat}) {
+		return fmt.Errorf("rows are of format %d, this release reads format %d: export the documents with the release that wrote them, and load them into a new cluster: %w", row, rowsFormat, errRows)
+	}
+	return nil
+}
+
 func timeRow(t int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(t)) }
 
 // readTime returns the cluster time of a state.
@@ -186,7 +211,9 @@ func readTime(v *storage.View) (int64, error) {
 }
 
 func (m *machine) newCollection(c Configuration) (*collection, error) {
-	x, err := index.New(c.Width, m.options)
+	o := m.options
+	o.Codec = c.Codec
+	x, err := index.New(c.Width, o)
 	return &collection{Configuration: c, index: x, parents: map[string]int{}}, err
 }
 
@@ -225,7 +252,7 @@ func (c *collection) count(id string, by int) {
 
 // publish shows readers the present state of memory. Where the store moves with it, the caller holds publishing.
 func (m *machine) publish(applied uint64) {
-	p := &published{applied: applied, time: m.time, collections: make(map[string]shelf, len(m.collections))}
+	p := &published{applied: applied, time: m.time, collections: make(map[string]shelf, len(m.collections)), verdicts: m.verdicts}
 	for name, c := range m.collections {
 		p.collections[name] = shelf{c.Configuration, c.index.View(), c.index.Bytes()}
 	}

@@ -130,6 +130,7 @@ func putOf(id string, number, n int) *Put {
 		}
 		d.Codes.Scales = append(d.Codes.Scales, uint16(1+rng.IntN(retrieval.MaxScale)))
 	}
+	d.Codes = index.Pool(d.Codes)
 	return &Put{Epoch: 1, Document: d}
 }
 
@@ -289,6 +290,7 @@ func TestMachineLargestDocument(t *testing.T) {
 	wide.Width = retrieval.MaxWidth
 	r.do(r.op("papers", create(wide)))
 	d := Document{ID: "a", Codes: retrieval.Codes{Codec: retrieval.Int8, Width: wide.Width, Rows: bytes.Repeat([]byte{128}, 4096*wide.Width), Scales: slices.Repeat([]uint16{1}, 4096)}}
+	d.Codes = index.Pool(d.Codes)
 	d.Text = strings.Repeat("x", MaxDocumentBytes-rowBytes(&d)-20) // room for 18 bytes of fields
 	o := r.op("papers", &Put{Epoch: 1, Document: d})
 	if err := o.check(); err != nil {

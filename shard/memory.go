@@ -202,3 +202,8 @@ type CollectionStatus struct {
 	Held
 	Digest storage.Digest // of its data
 }
+
+// Equal tells whether two shards, or two replicas of one, hold the same.
+func (c CollectionStatus) Equal(o CollectionStatus) bool {
+	return c.Name == o.Name && c.Held == o.Held && c.Digest == o.Digest && c.Configuration.Equal(o.Configuration)
+}

@@ -48,6 +48,8 @@ type NodeOptions struct {
 
 	SnapshotBytes, TrailingBytes int64 // of each log; zero is consensus's default
 
+	MemoryLimit int64 // bytes of token vectors in memory; others lie in files that are mapped (docs/live.md). 0 is no limit
+
 	Dial  []grpc.DialOption   // of connections to other nodes, for interceptors
 	Serve []grpc.ServerOption // of the node's own service, for interceptors
 }
@@ -70,6 +72,9 @@ func (o *NodeOptions) check() error {
 	if o.Replicas < 1 || o.Replicas > o.Expect {
 		wrong("%d replicas on %d expected nodes: it must be 1 to the number of nodes", o.Replicas, o.Expect)
 	}
+	if o.MemoryLimit < 0 {
+		wrong("a memory limit of %d bytes", o.MemoryLimit)
+	}
 	if o.Shards < 1 || o.Shards > MaxShards {
 		wrong("%d shards, it must be 1 to %d", o.Shards, MaxShards)
 	}
@@ -84,6 +89,7 @@ type Node struct {
 	clocks  *consensus.Clocks
 	server  *grpc.Server
 	health  *health.Server
+	arena   *storage.Arena
 	places  atomic.Pointer[placing] // nil where the placement group has no replica here, or not yet
 
 	ctx     context.Context
@@ -106,6 +112,9 @@ func OpenNode(o NodeOptions) (_ *Node, err error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
+	if start := time.Now(); o.Index.Clock == nil {
+		o.Index.Clock = func() int64 { return time.Since(start).Microseconds() }
+	}
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
@@ -117,6 +126,9 @@ func OpenNode(o NodeOptions) (_ *Node, err error) {
 		}
 	}()
 	if n.memo, err = openMemo(o.Dir, o.Node, o.Wall()); err != nil {
+		return nil, err
+	}
+	if err := n.share(); err != nil {
 		return nil, err
 	}
 	n.current.Store(n.memo.get().Map)

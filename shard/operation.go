@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"ostraca/retrieval"
-	"ostraca/retrieval/encoder"
 )
 
 // OperationID names one try of one change, so that a retry of it is known: cluster time in ms (8 bytes, big-endian), a random number
@@ -91,42 +90,6 @@ const (
 type Configure struct {
 	Change        Change
 	Configuration Configuration // not of a drop
-}
-
-// Configuration is what a collection is.
-type Configuration struct {
-	Key     [32]byte // of the data digest
-	Codec   retrieval.Codec
-	Width   int    // dimensions of a token vector
-	Encoder string // hash of the encoder whose vectors it holds, empty for vectors from outside
-	Epoch   uint64 // grows with every change of the codes
-
-	Projection encoder.Projection `json:",omitzero"` // to Width, of vectors that have more dimensions; zero: they are as wide
-}
-
-// VectorWidth returns the dimensions of vectors before they are projected: what encoders give and vectors from outside have.
-func (c Configuration) VectorWidth() int {
-	if c.Projection.IsZero() {
-		return c.Width
-	}
-	return c.Projection.From()
-}
-
-// check reports why a configuration cannot be, or nil.
-func (c Configuration) check() error {
-	switch {
-	case c.Codec != retrieval.Int8:
-		return fmt.Errorf("codec %q, only %q is known: %w", c.Codec, retrieval.Int8, retrieval.ErrInvalid)
-	case c.Width < 1 || c.Width > retrieval.MaxWidth:
-		return fmt.Errorf("width is %d, it must be 1 to %d: %w", c.Width, retrieval.MaxWidth, retrieval.ErrInvalid)
-	case len(c.Encoder) > 64:
-		return fmt.Errorf("encoder hash has %d bytes, the limit is 64: %w", len(c.Encoder), retrieval.ErrTooLarge)
-	case c.Epoch > maxEpoch:
-		return fmt.Errorf("epoch is %d, the limit is 2^63: %w", c.Epoch, retrieval.ErrInvalid)
-	case !c.Projection.IsZero() && (c.Projection.Width() != c.Width || c.Projection.From() <= c.Width):
-		return fmt.Errorf("projection from %d to %d dimensions, for width %d: it must be to that, from more: %w", c.Projection.From(), c.Projection.Width(), c.Width, retrieval.ErrInvalid)
-	}
-	return nil
 }
 
 // CheckCollection reports why a name cannot be a collection's, or nil: it goes into paths, buckets and metrics.

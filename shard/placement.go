@@ -257,7 +257,7 @@ func (m *Map) begin(j Job) error {
 		return fmt.Errorf("placement: collection %q: %w", j.Collection, ErrExists)
 	case j.Change != Create && !there:
 		return fmt.Errorf("placement: collection %q: %w", j.Collection, retrieval.ErrNotFound)
-	case j.Change == Alter && !follows(held, j.To):
+	case j.Change == Alter && !held.follows(j.To):
 		return fmt.Errorf("placement: key, codec and width of collection %q stay, its epoch does not go back, and another encoder or projection is another epoch: %w", j.Collection, retrieval.ErrInvalid)
 	case j.Change == Create && !there && len(m.Collections)+len(m.Jobs) >= MaxCollections:
 		return fmt.Errorf("placement: %d collections, the limit: %w", MaxCollections, ErrExhausted)
@@ -290,12 +290,16 @@ func (m *Map) projectionBytes(but string) (n int) {
 	return n
 }
 
-// sameCollection tells whether a configuration is that of a collection that is held, whose key may be another one where it was drawn.
+// sameCollection tells whether a configuration is that of a collection that is held, whose key may be another one where it was drawn, and which may
+// have been calibrated since.
 func sameCollection(held, asked Configuration, drawn bool) bool {
 	if drawn {
 		asked.Key = held.Key
 	}
-	return held == asked
+	if len(asked.Calibration) == 0 {
+		asked.Calibration = held.Calibration
+	}
+	return held.Equal(asked)
 }
 
 func (m *Map) step(s *jobStep) error {

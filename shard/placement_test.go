@@ -148,7 +148,7 @@ func TestPlacementJobs(t *testing.T) {
 		t.Fatal(p.json())
 	}
 	p.step("1", 1, OK, 2)
-	if j, ok := p.now().finished("1"); !ok || j.Count != 3 || p.now().Collections["papers"] != testPapers || len(p.now().Jobs) != 0 {
+	if j, ok := p.now().finished("1"); !ok || j.Count != 3 || !p.now().Collections["papers"].Equal(testPapers) || len(p.now().Jobs) != 0 {
 		t.Fatal(p.json())
 	}
 	p.step("1", 1, OK, 2)
@@ -161,7 +161,7 @@ func TestPlacementJobs(t *testing.T) {
 	if err := p.do(placementCommand{Job: &Job{ID: "3", Collection: "papers", Change: Create, To: again, Drawn: true, Code: Exists, Count: 7}}); err != nil {
 		t.Fatal(err)
 	}
-	if j, ok := p.now().finished("3"); !ok || j.Code != OK || j.Count != 0 || p.now().Collections["papers"] != testPapers {
+	if j, ok := p.now().finished("3"); !ok || j.Code != OK || j.Count != 0 || !p.now().Collections["papers"].Equal(testPapers) {
 		t.Fatalf("%+v", j)
 	}
 	other := testPapers
@@ -180,7 +180,7 @@ func TestPlacementJobs(t *testing.T) {
 	}
 	p.step("6", 0, NotFound, 0)
 	p.step("6", 1, OK, 0)
-	if j, _ := p.now().finished("6"); j.Code != NotFound || p.now().Collections["papers"] != testPapers {
+	if j, _ := p.now().finished("6"); j.Code != NotFound || !p.now().Collections["papers"].Equal(testPapers) {
 		t.Fatal("a change that failed in a shard is shown")
 	}
 	if err := p.begin("7", "papers", Drop, Configuration{}); err != nil {

@@ -30,9 +30,22 @@ type Prepared struct {
 
 // AskOptions of a question.
 type AskOptions struct {
-	K          int  // hits wanted
-	MaxTokens  int  // the text is cut to; 0: the encoder's own setting
-	Unweighted bool // all tokens weigh alike
+	K          int              // hits wanted
+	MaxTokens  int              // the text is cut to; 0: the encoder's own setting
+	Unweighted bool             // all tokens weigh alike
+	Target     retrieval.Target // share of the exact answer to find; zero: all of it
+	Plan       retrieval.Plan   // instead of the one that the collection has for the target
+}
+
+// plan returns how the answer is to be found.
+func (c target) plan(o AskOptions) (retrieval.Plan, error) {
+	if o.Plan.Exact() {
+		return c.Plan(o.Target, o.K), nil
+	}
+	if o.Target != retrieval.Exact {
+		return o.Plan, fmt.Errorf("there are a recall target and a plan: give the one or the other: %w", retrieval.ErrInvalid)
+	}
+	return o.Plan, o.Plan.Validate()
 }
 
 // Question is a query, and the tokens of the text that it was made of; none where it came as vectors.
@@ -146,10 +159,26 @@ func (c target) codes(in *Input, m *Matrix) (none retrieval.Codes, err error) {
 			return none, err
 		}
 		return c.quantize(in.Vectors)
-	case in.Codes.Width != c.Width:
-		return none, fmt.Errorf("codes are %d wide, collection %q has %d: %w", in.Codes.Width, c.name, c.Width, retrieval.ErrInvalid)
 	}
-	return in.Codes, nil
+	return c.given(in)
+}
+
+// given returns codes as they came, with what is pooled of them. Of codes of 8 bits that is always made anew: it is a function of them.
+func (c target) given(in *Input) (none retrieval.Codes, err error) {
+	codes := in.Codes.Bare()
+	switch {
+	case codes.Codec != c.Codec:
+		return none, fmt.Errorf("codes are of codec %q, collection %q holds %q: %w", codes.Codec, c.name, c.Codec, retrieval.ErrInvalid)
+	case codes.Width != c.Width:
+		return none, fmt.Errorf("codes are %d wide, collection %q has %d: %w", codes.Width, c.name, c.Width, retrieval.ErrInvalid)
+	case codes.Codec != retrieval.Int8 && !codes.Pooled():
+		return none, fmt.Errorf("codes of codec %q without clusters, coarse and sketch, which they are nothing without: %w", codes.Codec, retrieval.ErrInvalid)
+	}
+	bare := retrieval.Document{ID: in.ID, Text: in.Text, Codes: codes, Spans: in.Spans}
+	if err := bare.Validate(c.Width); err != nil {
+		return none, err
+	}
+	return index.Pool(codes), nil
 }
 
 // fits tells whether vectors of a width can be the collection's.
@@ -167,7 +196,11 @@ func (c target) quantize(vectors []float32) (none retrieval.Codes, err error) {
 	if vectors, err = c.project(vectors); err != nil {
 		return none, err
 	}
-	return index.Quantize(vectors, c.Width)
+	codes, err := index.Quantize(c.Codec, vectors, c.Width)
+	if err != nil {
+		return none, err
+	}
+	return index.Pool(codes), nil
 }
 
 // project returns vectors of the collection's width.
@@ -213,32 +246,44 @@ func (r *Router) AskAll(ctx context.Context, collection string, texts []string, 
 			}
 		}
 		out[i].Tokens = m.Tokens
-		out[i].Query, out[i].Err = c.ask(m.Vectors, r.options.Encoder.Width(), weights, o.K)
+		out[i].Query, out[i].Err = c.ask(m.Vectors, r.options.Encoder.Width(), weights, o)
 	}
 	return out, nil
 }
 
-// AskVectors makes a query of vectors, rows of width, in the codes of a collection. They must be as wide as those of its documents were.
-func (r *Router) AskVectors(ctx context.Context, collection string, vectors []float32, width, k int) (*Question, error) {
+// AskVectors makes a query of vectors, rows of width, in the codes of a collection. They must be as wide as those of its documents were, and
+// weigh alike.
+func (r *Router) AskVectors(ctx context.Context, collection string, vectors []float32, width int, o AskOptions) (*Question, error) {
 	c, err := r.collection(ctx, collection)
 	if err != nil {
 		return nil, fmt.Errorf("ask: %w", err)
 	}
-	q, err := c.ask(vectors, width, nil, k)
+	q, err := c.ask(vectors, width, nil, o)
 	return &Question{Query: q}, err
 }
 
-func (c target) ask(vectors []float32, width int, weights []uint16, k int) (q *retrieval.Query, err error) {
+func (c target) ask(vectors []float32, width int, weights []uint16, o AskOptions) (q *retrieval.Query, err error) {
 	if err = c.fits(width); err == nil {
 		vectors, err = c.project(vectors)
 	}
 	if err == nil {
-		q, err = index.QuantizeQuery(vectors, c.Width, weights, k)
+		q, err = index.QuantizeQuery(c.Codec, vectors, c.Width, weights, o.K)
+	}
+	if err == nil {
+		q.Plan, err = c.plan(o)
 	}
 	if err != nil {
 		err = fmt.Errorf("ask: %w", err)
 	}
 	return q, err
+}
+
+// Configuration returns what a collection is, as the router knows it. Errors wrap retrieval.ErrNotFound, and ErrUnavailable where no node has told
+// the placement yet.
+func (r *Router) Configuration(ctx context.Context, name string) (Configuration, error) {
+	r.look(ctx)
+	c, err := r.collection(ctx, name)
+	return c.Configuration, err
 }
 
 // collection returns what the router knows of a collection, after a look if it knows none.

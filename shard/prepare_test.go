@@ -48,17 +48,17 @@ func TestPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	codes := func(vectors []float32) retrieval.Codes {
-		c, err := index.Quantize(vectors, width)
+		c, err := index.Quantize(retrieval.Int8, vectors, width)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c
+		return index.Pool(c)
 	}
 	spans := []retrieval.Span{{Start: 0, End: 1}, {Start: 1, End: 4}}
 	in := []Input{
 		{ID: "a", Text: "a wing", Fields: []byte(`{"b": 1, "a": 2}`), Condition: Condition{Kind: IfAbsent}},
 		{ID: "v", Text: "flow", Vectors: rows(2, width), Width: width, Spans: spans},
-		{ID: "c", Text: "text", Codes: codes(rows(2, width)), Spans: spans},
+		{ID: "c", Text: "text", Codes: codes(rows(2, width)).Bare(), Spans: spans},
 		{ID: "b", Text: "flow"},
 		{ID: "none", Width: width},
 	}
@@ -117,8 +117,8 @@ func TestPrepareRefuses(t *testing.T) {
 		"width 0":              {Vectors: rows(3, width)},
 		"width below 0":        {Vectors: rows(3, width), Width: -width},
 		"too many rows":        {Vectors: rows(retrieval.MaxDocumentTokens+1, width), Width: width},
-		"vectors and codes":    {Vectors: rows(1, width), Width: width, Codes: codes(index.Quantize(rows(1, width), width))},
-		"codes of a width":     {Codes: codes(index.Quantize(rows(1, width/2), width/2))},
+		"vectors and codes":    {Vectors: rows(1, width), Width: width, Codes: codes(index.Quantize(retrieval.Int8, rows(1, width), width))},
+		"codes of a width":     {Codes: codes(index.Quantize(retrieval.Int8, rows(1, width/2), width/2))},
 		"codes without a name": {Codes: retrieval.Codes{Width: width, Scales: []uint16{1}}},
 		"span beyond the text": {Text: "flow", Vectors: rows(1, width), Width: width, Spans: span},
 		"spans and rows":       {Text: "flow, flow", Vectors: rows(2, width), Width: width, Spans: span},
@@ -179,14 +179,14 @@ func TestAsk(t *testing.T) {
 	if q, err = r.Ask(t.Context(), "texts", text, AskOptions{K: 5, MaxTokens: 10}); err != nil || !reflect.DeepEqual(q.Tokens, m[0].Tokens) || q.Weights[0] != q.Tokens[0].Weight {
 		t.Fatalf("%v: %+v", err, q)
 	}
-	plain, err := r.AskVectors(t.Context(), "texts", m[0].Vectors, width, 5)
+	plain, err := r.AskVectors(t.Context(), "texts", m[0].Vectors, width, AskOptions{K: 5})
 	if err != nil || plain.Tokens != nil || !slices.Equal(plain.Codes, q.Codes) || plain.Weights[0] != retrieval.UnitWeight {
 		t.Fatalf("%v: %+v", err, plain)
 	}
 	if q, err = r.Ask(t.Context(), "texts", text, AskOptions{K: 5, MaxTokens: 10, Unweighted: true}); err != nil || !reflect.DeepEqual(q.Query, plain.Query) {
 		t.Fatalf("%v: %+v", err, q)
 	}
-	if _, err := r.AskVectors(t.Context(), "vectors", rows(2, width), width, 5); err != nil {
+	if _, err := r.AskVectors(t.Context(), "vectors", rows(2, width), width, AskOptions{K: 5}); err != nil {
 		t.Error(err)
 	}
 }
@@ -198,7 +198,7 @@ func TestAskRefuses(t *testing.T) {
 		if _, err := r.Ask(t.Context(), "texts", "flow", AskOptions{K: k}); !errors.Is(err, is) {
 			t.Errorf("k = %d: %v", k, err)
 		}
-		if _, err := r.AskVectors(t.Context(), "texts", rows(1, width), width, k); !errors.Is(err, is) {
+		if _, err := r.AskVectors(t.Context(), "texts", rows(1, width), width, AskOptions{K: k}); !errors.Is(err, is) {
 			t.Errorf("k = %d: %v", k, err)
 		}
 	}
@@ -214,11 +214,11 @@ func TestAskRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	for what, vectors := range map[string][]float32{"none": nil, "zero": make([]float32, width), "no rows": rows(2, width)[1:]} {
-		if _, err := r.AskVectors(t.Context(), "texts", vectors, width, 1); !errors.Is(err, retrieval.ErrInvalid) {
+		if _, err := r.AskVectors(t.Context(), "texts", vectors, width, AskOptions{K: 1}); !errors.Is(err, retrieval.ErrInvalid) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := r.AskVectors(t.Context(), "texts", rows(1, width), width*2, 1); !errors.Is(err, retrieval.ErrInvalid) {
+	if _, err := r.AskVectors(t.Context(), "texts", rows(1, width), width*2, AskOptions{K: 1}); !errors.Is(err, retrieval.ErrInvalid) {
 		t.Error(err)
 	}
 	wide := map[string]Configuration{"texts": {Codec: retrieval.Int8, Width: width * 2, Encoder: e.Hash()}}

@@ -40,7 +40,7 @@ func projected(c Configuration, from int, seed uint64) Configuration {
 	return c
 }
 
-// TestProjectedConfiguration: the bytes are those of before there were projections, and the projection's own behind them.
+// TestProjectedConfiguration: the bytes are those of one without a projection, and the projection's own behind them.
 func TestProjectedConfiguration(t *testing.T) {
 	plain := goldenConfiguration()
 	plain.Width = 2
@@ -52,9 +52,10 @@ func TestProjectedConfiguration(t *testing.T) {
 	if hex.EncodeToString(b[len(old):len(old)+9]) != "010302"+"0474657374"+"01" {
 		t.Fatalf("%x", b[len(old):])
 	}
-	for want, in := range map[Configuration][]byte{plain: old, with: b} {
+	for i, want := range []Configuration{plain, with} {
+		in := [][]byte{old, b}[i]
 		got, err := parseConfiguration(in)
-		if err != nil || got != want {
+		if err != nil || !got.Equal(want) {
 			t.Errorf("%v: %+v", err, got)
 		}
 		o := Operation{Collection: "c", Body: &Configure{Create, want}}
@@ -62,7 +63,7 @@ func TestProjectedConfiguration(t *testing.T) {
 			t.Errorf("%v: %+v of %d bytes", err, back, o.size())
 		}
 	}
-	if plain.VectorWidth() != 2 || with.VectorWidth() != 3 || plain == with {
+	if plain.VectorWidth() != 2 || with.VectorWidth() != 3 || plain.Equal(with) {
 		t.Error("a projection makes no difference")
 	}
 	for what, in := range map[string][]byte{"cut": b[:len(b)-1], "left over": append(slices.Clone(b), 0), "one byte": append(slices.Clone(old), 1), "version": append(slices.Clone(old), 9, 9)} {
@@ -96,7 +97,7 @@ func TestMachineProjection(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.crash()
-	if after := r.contents(); after != before || r.collections["papers"].Configuration != c {
+	if after := r.contents(); after != before || !r.collections["papers"].Configuration.Equal(c) {
 		t.Errorf("a restart changed\n%s\nto\n%s", before, after)
 	}
 	c.Epoch++
@@ -129,7 +130,7 @@ func TestPlacementProjections(t *testing.T) {
 		}
 	}
 	m := p.now()
-	if len(m.Collections) != 6 || len(m.Jobs) != 1 || m.Collections["b"] != held || m.Jobs[0].To != held {
+	if len(m.Collections) != 6 || len(m.Jobs) != 1 || !m.Collections["b"].Equal(held) || !m.Jobs[0].To.Equal(held) {
 		t.Fatalf("%d collections, %d jobs", len(m.Collections), len(m.Jobs))
 	}
 	for _, j := range m.Finished {
@@ -141,7 +142,7 @@ func TestPlacementProjections(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.open()
-	if again := p.now(); again.Collections["b"] != held || again.Jobs[0].To != held {
+	if again := p.now(); !again.Collections["b"].Equal(held) || !again.Jobs[0].To.Equal(held) {
 		t.Error("a restart changed a projection")
 	}
 	other := large(2)
@@ -158,7 +159,7 @@ func TestPlacementProjections(t *testing.T) {
 		t.Error("its own place is not free for another")
 	}
 	p.step("next", 0, OK, 0)
-	if p.now().Collections["b"] != other {
+	if !p.now().Collections["b"].Equal(other) {
 		t.Error("the next epoch's projection is not there")
 	}
 	if err := p.begin("plain", "i", Create, testPapers); err != nil {
@@ -180,10 +181,11 @@ func TestPrepareProjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes, err := index.Quantize(y, width)
+	codes, err := index.Quantize(retrieval.Int8, y, width)
 	if err != nil {
 		t.Fatal(err)
 	}
+	codes = index.Pool(codes)
 	got, err := r.Prepare(t.Context(), "texts", []Input{{ID: "a", Text: "a wing"}, {ID: "b", Vectors: m[0].Vectors, Width: from}, {ID: "c", Codes: codes}}, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +199,7 @@ func TestPrepareProjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := r.AskVectors(t.Context(), "texts", m[0].Vectors, from, 1)
+	plain, err := r.AskVectors(t.Context(), "texts", m[0].Vectors, from, AskOptions{K: 1})
 	if err != nil || !reflect.DeepEqual(plain.Query, asked.Query) || plain.Width != width {
 		t.Errorf("%v: %+v, not %+v", err, plain, asked)
 	}
@@ -208,7 +210,7 @@ func TestPrepareProjects(t *testing.T) {
 	if err != nil || !errors.Is(got[0].Err, retrieval.ErrInvalid) || !strings.Contains(got[0].Err.Error(), "token 2") || !errors.Is(got[1].Err, retrieval.ErrInvalid) || !errors.Is(got[2].Err, retrieval.ErrTooLarge) {
 		t.Errorf("%v: %v", err, got)
 	}
-	if _, err := r.AskVectors(t.Context(), "texts", y, width, 1); !errors.Is(err, retrieval.ErrInvalid) {
+	if _, err := r.AskVectors(t.Context(), "texts", y, width, AskOptions{K: 1}); !errors.Is(err, retrieval.ErrInvalid) {
 		t.Error(err)
 	}
 	// Another projection of the same name is another collection's, made anew.

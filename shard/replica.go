@@ -110,6 +110,7 @@ func (r *Replica) end(close func(*storage.Store) error) (err error) {
 		r.leader.close()
 		r.machine.cancel()
 		err = r.group.Close()
+		closeIndexes(r.machine.collections) // nothing applies any more
 		r.pins.close()
 		err = errors.Join(err, close(r.store), r.log.Close())
 	})
@@ -179,13 +180,7 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 		if len(q.IDs) > retrieval.MaxK {
 			return nil, fmt.Errorf("scores of %d ids, the limit is %d: %w", len(q.IDs), retrieval.MaxK, retrieval.ErrTooLarge)
 		}
-		ids := q.IDs
-		if f != nil {
-			ids, err = v.passing(ctx, q, f)
-		}
-		if err == nil {
-			out.Answer, err = c.Score(ctx, q.Query, ids)
-		}
+		out.Answer, err = v.scores(ctx, q, f)
 	case Statistics:
 		if f != nil {
 			return nil, fmt.Errorf("statistics are of all documents, count those of a filter: %w", retrieval.ErrInvalid)

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"ostraca/retrieval"
-	"ostraca/retrieval/encoder"
 )
 
 // Document is what a shard holds. It differs from retrieval.Document in that its fields are bytes: what was put comes back to the digit.
@@ -33,6 +32,9 @@ func (d *Document) check() error {
 	if err := d.indexed().Validate(d.Codes.Width); err != nil {
 		return err
 	}
+	if !d.Codes.Pooled() {
+		return fmt.Errorf("document %q: codes without what is pooled of them, which a router adds: %w", d.ID, retrieval.ErrInvalid)
+	}
 	if err := checkFields(d.Fields); err != nil {
 		return fmt.Errorf("document %q: %w", d.ID, err)
 	}
@@ -44,7 +46,7 @@ func (d *Document) check() error {
 
 // rowBytes returns the length of the row of d.
 func rowBytes(d *Document) int {
-	n := len(d.Text) + len(d.Fields) + len(d.Codes.Codec) + len(d.Codes.Rows) + 2*d.Codes.Len()
+	n := len(d.Text) + len(d.Fields) + len(d.Codes.Codec) + codesBytes(&d.Codes)
 	number := func(x int) { n += (bits.Len64(uint64(x)|1) + 6) / 7 }
 	for _, x := range []int{len(d.Text), len(d.Fields), len(d.Codes.Codec), d.Codes.Width, d.Codes.Len(), len(d.Spans)} {
 		number(x)
@@ -56,6 +58,15 @@ func rowBytes(d *Document) int {
 	return n
 }
 
+// codesBytes returns the bytes that codes take in a row, without what says their kind and number.
+func codesBytes(c *retrieval.Codes) int {
+	n := len(c.Rows) + 2*c.Len() + len(c.Clusters) + len(c.Coarse.Rows) + 2*c.Coarse.Len() + len(c.Sketch.Rows)
+	if c.Sketch.Len() > 0 {
+		n += 2
+	}
+	return n
+}
+
 // indexed returns d as the index checks it.
 func (d *Document) indexed() *retrieval.Document {
 	return &retrieval.Document{ID: d.ID, Text: d.Text, Codes: d.Codes, Spans: d.Spans}
@@ -63,20 +74,32 @@ func (d *Document) indexed() *retrieval.Document {
 
 // appendRow appends the row of docs/state.md.
 func appendRow(b []byte, d *Document) []byte {
-	b = slices.Grow(b, len(d.Text)+len(d.Fields)+len(d.Codes.Rows)+2*d.Codes.Len()+8*len(d.Spans)+64)
+	b = slices.Grow(b, len(d.Text)+len(d.Fields)+codesBytes(&d.Codes)+8*len(d.Spans)+64)
 	b = appendString(b, d.Text)
 	b = appendString(b, d.Fields)
 	b = appendString(b, string(d.Codes.Codec))
 	b = binary.AppendUvarint(b, uint64(d.Codes.Width))
 	b = binary.AppendUvarint(b, uint64(d.Codes.Len()))
-	b = append(b, d.Codes.Rows...)
-	for _, s := range d.Codes.Scales {
-		b = binary.LittleEndian.AppendUint16(b, s)
-	}
+	b = appendCodes(b, &d.Codes)
 	b = binary.AppendUvarint(b, uint64(len(d.Spans)))
 	for _, s := range d.Spans {
 		b = binary.AppendUvarint(b, uint64(s.Start))
 		b = binary.AppendUvarint(b, uint64(s.End-s.Start))
+	}
+	return b
+}
+
+// appendCodes appends what depends on codec, width and number of tokens alone in its length.
+func appendCodes(b []byte, c *retrieval.Codes) []byte {
+	b = appendScales(append(b, c.Rows...), c.Scales)
+	b = append(append(b, c.Clusters...), c.Coarse.Rows...)
+	b = append(appendScales(b, c.Coarse.Scales), c.Sketch.Rows...)
+	return appendScales(b, c.Sketch.Scales[:min(1, c.Sketch.Len())])
+}
+
+func appendScales(b []byte, scales []uint16) []byte {
+	for _, s := range scales {
+		b = binary.LittleEndian.AppendUint16(b, s)
 	}
 	return b
 }
@@ -102,13 +125,7 @@ func readRow(id string, row []byte) (Document, error) {
 	}
 	d.Codes.Codec = retrieval.Codec(r.string(16, "codec"))
 	d.Codes.Width = int(r.uvarint(retrieval.MaxWidth, "width"))
-	tokens := r.uvarint(retrieval.MaxDocumentTokens, "tokens")
-	d.Codes.Rows = r.take(tokens*uint64(retrieval.Stride(d.Codes.Width)), "codes")
-	scales := r.take(2*tokens, "scales")
-	d.Codes.Scales = make([]uint16, len(scales)/2)
-	for i := range d.Codes.Scales {
-		d.Codes.Scales[i] = binary.LittleEndian.Uint16(scales[2*i:])
-	}
+	r.codes(&d.Codes, int(r.uvarint(retrieval.MaxDocumentTokens, "tokens")))
 	switch n := r.uvarint(retrieval.MaxDocumentTokens, "spans"); {
 	case 2*n > uint64(len(r.rest)):
 		r.fail("%d spans in %d bytes", n, len(r.rest))
@@ -120,6 +137,38 @@ func readRow(id string, row []byte) (Document, error) {
 		d.Spans[i] = retrieval.Span{Start: uint32(start), End: uint32(start + r.uvarint(retrieval.MaxTextBytes, "span"))}
 	}
 	return d, r.end("row")
+}
+
+// codes reads those of so many tokens, whose codec and width are known.
+func (r *reader) codes(c *retrieval.Codes, tokens int) {
+	if tokens > 0 && c.Codec.Bits() == 0 {
+		r.fail("codes of codec %q, known are %q", c.Codec, retrieval.Codecs)
+	}
+	if tokens == 0 || r.err != nil {
+		c.Scales = []uint16{}
+		return
+	}
+	stride, windows, coarse := retrieval.Stride(c.Width), retrieval.Windows(tokens), retrieval.Clusters(tokens, c.Codec.Pool(c.Width))
+	c.Rows = r.take(uint64(tokens*c.Codec.RowBytes(c.Width)), "codes")
+	c.Scales = r.scales(tokens, "scales")
+	if c.Codec != retrieval.Int8 {
+		c.Clusters = r.take(uint64(tokens), "clusters")
+	}
+	c.Coarse.Rows = r.take(uint64(coarse*stride), "coarse codes")
+	c.Coarse.Scales = r.scales(coarse, "coarse scales")
+	c.Sketch.Rows = r.take(uint64(windows*stride), "sketch codes")
+	if one := r.scales(1, "sketch scale"); len(one) > 0 {
+		c.Sketch.Scales = slices.Repeat(one, windows)
+	}
+}
+
+func (r *reader) scales(n int, what string) []uint16 {
+	b := r.take(2*uint64(n), what)
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return out
 }
 
 // rowFields returns the fields of a row, in its memory, without reading the rest.
@@ -143,49 +192,12 @@ func found(id string, row, version []byte, codes bool) (Found, int, error) {
 		return Found{}, 0, err
 	}
 	d.Fields = slices.Clone(d.Fields)
-	if codes {
-		d.Codes.Rows = slices.Clone(d.Codes.Rows)
+	if c := &d.Codes; codes {
+		c.Rows, c.Clusters = slices.Clone(c.Rows), slices.Clone(c.Clusters)
+		c.Coarse.Rows, c.Sketch.Rows = slices.Clone(c.Coarse.Rows), slices.Clone(c.Sketch.Rows)
 	} else {
 		d.Codes = retrieval.Codes{}
 	}
-	size := len(id) + len(d.Text) + len(d.Fields) + len(d.Codes.Rows) + 2*len(d.Codes.Scales) + 8*len(d.Spans) + 32
+	size := len(id) + len(d.Text) + len(d.Fields) + codesBytes(&d.Codes) + 8*len(d.Spans) + 32
 	return Found{d, binary.BigEndian.Uint64(version)}, size, nil
-}
-
-// appendConfiguration appends the configuration of docs/state.md.
-func appendConfiguration(b []byte, c Configuration) []byte {
-	b = append(b, c.Key[:]...)
-	b = appendString(b, string(c.Codec))
-	b = binary.AppendUvarint(b, uint64(c.Width))
-	b = appendString(b, c.Encoder)
-	b = binary.AppendUvarint(b, c.Epoch)
-	return append(b, c.Projection.Bytes()...)
-}
-
-// configuration reads one, to the end, without checking what it means.
-func (r *reader) configuration() Configuration {
-	var c Configuration
-	copy(c.Key[:], r.take(32, "key"))
-	c.Codec = retrieval.Codec(r.string(16, "codec"))
-	c.Width = int(r.uvarint(retrieval.MaxWidth, "width"))
-	c.Encoder = r.string(64, "encoder")
-	c.Epoch = r.uvarint(maxEpoch, "epoch")
-	if len(r.rest) > 0 { // so that those without one are as they were before there were any
-		var err error
-		if c.Projection, err = encoder.ParseProjection(r.rest); err != nil {
-			r.fail("configuration: %v", err)
-		}
-		r.rest = nil
-	}
-	return c
-}
-
-// parseConfiguration reads and checks one.
-func parseConfiguration(b []byte) (Configuration, error) {
-	r := reader{rest: b}
-	c := r.configuration()
-	if err := r.end("configuration"); err != nil {
-		return Configuration{}, err
-	}
-	return c, c.check()
 }

@@ -36,8 +36,8 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 		return nil, toWire(err)
 	}
 	state := a.States[0]
-	out := &nodeapi.SearchResponse{ScoredDocuments: a.Stats.Documents, ScoredTokens: a.Stats.Tokens, Segments: a.Stats.Segments,
-		Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader}
+	out := &nodeapi.SearchResponse{Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader}
+	toStats(out, a.Stats)
 	for _, h := range a.Hits {
 		out.Hits = append(out.Hits, toHit(h))
 	}

@@ -108,6 +108,7 @@ func (w writing) patch(p *Patch) (Outcome, error) {
 	if n := rowBytes(&d); n > MaxDocumentBytes {
 		return Outcome{Code: Invalid, Reason: fmt.Sprintf("the document would have %d bytes, the limit is %d", n, MaxDocumentBytes)}, nil
 	}
+	w.gather().touch(d.ID)
 	return w.store(&d)
 }
 

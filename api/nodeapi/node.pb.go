@@ -384,6 +384,8 @@ type Query struct {
 	Weights       []uint32               `protobuf:"varint,4,rep,packed,name=weights,proto3" json:"weights,omitempty"`
 	Max           float32                `protobuf:"fixed32,5,opt,name=max,proto3" json:"max,omitempty"`
 	K             uint32                 `protobuf:"varint,6,opt,name=k,proto3" json:"k,omitempty"`
+	Sketched      uint32                 `protobuf:"varint,7,opt,name=sketched,proto3" json:"sketched,omitempty"` // the plan: documents kept by their sketches; 0: all
+	Scored        uint32                 `protobuf:"varint,8,opt,name=scored,proto3" json:"scored,omitempty"`     // and of these by their coarse vectors; 0: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +458,20 @@ func (x *Query) GetMax() float32 {
 func (x *Query) GetK() uint32 {
 	if x != nil {
 		return x.K
+	}
+	return 0
+}
+
+func (x *Query) GetSketched() uint32 {
+	if x != nil {
+		return x.Sketched
+	}
+	return 0
+}
+
+func (x *Query) GetScored() uint32 {
+	if x != nil {
+		return x.Scored
 	}
 	return 0
 }
@@ -639,7 +655,13 @@ type SearchResponse struct {
 	Index           uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"`
 	TimeMs          int64                  `protobuf:"varint,8,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	Pin             *Pin                   `protobuf:"bytes,9,opt,name=pin,proto3" json:"pin,omitempty"`
-	Leader          string                 `protobuf:"bytes,10,opt,name=leader,proto3" json:"leader,omitempty"` // that the replica knows
+	Leader          string                 `protobuf:"bytes,10,opt,name=leader,proto3" json:"leader,omitempty"`                      // that the replica knows
+	Sketches        int64                  `protobuf:"varint,11,opt,name=sketches,proto3" json:"sketches,omitempty"`                 // sketch vectors scanned
+	Coarse          int64                  `protobuf:"varint,12,opt,name=coarse,proto3" json:"coarse,omitempty"`                     // coarse vectors scored
+	Sketched        int64                  `protobuf:"varint,13,opt,name=sketched,proto3" json:"sketched,omitempty"`                 // documents kept by their sketches
+	SketchUs        int64                  `protobuf:"varint,14,opt,name=sketch_us,json=sketchUs,proto3" json:"sketch_us,omitempty"` // time of a stage
+	CoarseUs        int64                  `protobuf:"varint,15,opt,name=coarse_us,json=coarseUs,proto3" json:"coarse_us,omitempty"`
+	ScoreUs         int64                  `protobuf:"varint,16,opt,name=score_us,json=scoreUs,proto3" json:"score_us,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -742,6 +764,48 @@ func (x *SearchResponse) GetLeader() string {
 		return x.Leader
 	}
 	return ""
+}
+
+func (x *SearchResponse) GetSketches() int64 {
+	if x != nil {
+		return x.Sketches
+	}
+	return 0
+}
+
+func (x *SearchResponse) GetCoarse() int64 {
+	if x != nil {
+		return x.Coarse
+	}
+	return 0
+}
+
+func (x *SearchResponse) GetSketched() int64 {
+	if x != nil {
+		return x.Sketched
+	}
+	return 0
+}
+
+func (x *SearchResponse) GetSketchUs() int64 {
+	if x != nil {
+		return x.SketchUs
+	}
+	return 0
+}
+
+func (x *SearchResponse) GetCoarseUs() int64 {
+	if x != nil {
+		return x.CoarseUs
+	}
+	return 0
+}
+
+func (x *SearchResponse) GetScoreUs() int64 {
+	if x != nil {
+		return x.ScoreUs
+	}
+	return 0
 }
 
 type WriteRequest struct {
@@ -2154,14 +2218,16 @@ const file_node_proto_rawDesc = "" +
 	"\x05Level\x12\x10\n" +
 	"\fLINEARIZABLE\x10\x00\x12\v\n" +
 	"\aBOUNDED\x10\x01\x12\t\n" +
-	"\x05LOCAL\x10\x02\"\x83\x01\n" +
+	"\x05LOCAL\x10\x02\"\xb7\x01\n" +
 	"\x05Query\x12\x14\n" +
 	"\x05codec\x18\x01 \x01(\tR\x05codec\x12\x14\n" +
 	"\x05width\x18\x02 \x01(\rR\x05width\x12\x14\n" +
 	"\x05codes\x18\x03 \x01(\fR\x05codes\x12\x18\n" +
 	"\aweights\x18\x04 \x03(\rR\aweights\x12\x10\n" +
 	"\x03max\x18\x05 \x01(\x02R\x03max\x12\f\n" +
-	"\x01k\x18\x06 \x01(\rR\x01k\"\xcd\x02\n" +
+	"\x01k\x18\x06 \x01(\rR\x01k\x12\x1a\n" +
+	"\bsketched\x18\a \x01(\rR\bsketched\x12\x16\n" +
+	"\x06scored\x18\b \x01(\rR\x06scored\"\xcd\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2184,7 +2250,7 @@ const file_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\x12R\x03sum\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12\x16\n" +
-	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xcb\x02\n" +
+	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xf0\x03\n" +
 	"\x0eSearchResponse\x12(\n" +
 	"\x04hits\x18\x01 \x03(\v2\x14.ostraca.node.v1.HitR\x04hits\x12)\n" +
 	"\x10scored_documents\x18\x02 \x01(\x03R\x0fscoredDocuments\x12#\n" +
@@ -2196,7 +2262,13 @@ const file_node_proto_rawDesc = "" +
 	"\atime_ms\x18\b \x01(\x03R\x06timeMs\x12&\n" +
 	"\x03pin\x18\t \x01(\v2\x14.ostraca.node.v1.PinR\x03pin\x12\x16\n" +
 	"\x06leader\x18\n" +
-	" \x01(\tR\x06leader\"{\n" +
+	" \x01(\tR\x06leader\x12\x1a\n" +
+	"\bsketches\x18\v \x01(\x03R\bsketches\x12\x16\n" +
+	"\x06coarse\x18\f \x01(\x03R\x06coarse\x12\x1a\n" +
+	"\bsketched\x18\r \x01(\x03R\bsketched\x12\x1b\n" +
+	"\tsketch_us\x18\x0e \x01(\x03R\bsketchUs\x12\x1b\n" +
+	"\tcoarse_us\x18\x0f \x01(\x03R\bcoarseUs\x12\x19\n" +
+	"\bscore_us\x18\x10 \x01(\x03R\ascoreUs\"{\n" +
 	"\fWriteRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x1e\n" +

@@ -3,22 +3,29 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ostraca/ops/dataset"
-	"ostraca/ops/eval"
 	"ostraca/retrieval"
 	"ostraca/retrieval/index"
+	"ostraca/retrieval/kernel"
+	"ostraca/storage"
 )
 
 // benchOptions are the flags of bench.
 type benchOptions struct {
-	queries int
-	recall  int
-	ids     string
-	served  servedOptions
+	codec     string
+	index     string
+	buildOnly bool
+	queries   int
+	recall    int
+	targets   []string
+	ids       string
+	writes    int
+	served    servedOptions
 }
 
 func newBench(a *app) *cobra.Command {
@@ -26,11 +33,14 @@ func newBench(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench DIR",
 		Short: "Measure speed, memory and recall on token vectors",
-		Long: "Loads the vectors in DIR (made by encode, or by any other tool in the same layout), asks its queries for 10 and 100 documents\n" +
-			"with the exact engine, and reports times, memory, and recall against MaxSim of the same vectors in float32.\n" +
-			"Times are of the search alone, in process. cpu is processor time, which a busy machine disturbs least: quote it for one thread.\n" +
-			"With --nodes and --shards, or --router, it also loads a cluster and asks it beside the engine, in turn, by several clients at once.",
-		Example: "  ostraca encode DIR --out vectors && ostraca bench vectors --threads 1",
+		Long: "Builds an index of the vectors in DIR (made by encode, or by any other tool in the same layout), asks its queries for 10 and 100\n" +
+			"documents by every recall target, and reports times, memory, and recall against MaxSim of the same vectors in float32. Plans for the\n" +
+			"targets are calibrated against the exact answers, on queries that are not measured, where there are enough. With --index the index and\n" +
+			"the calibration stay in a folder, and the next run opens them. Times are of the search alone, in process, from float vectors to hits.\n" +
+			"cpu is processor time, which a busy machine disturbs least: quote it for one thread.\n" +
+			"With --nodes and --shards, or --router, it also loads a cluster and asks it beside the engine, in turn, by several clients at once.\n" +
+			"docs/bench.md says what is measured, and how.",
+		Example: "  ostraca encode DIR --out vectors && ostraca bench vectors --threads 1\n  ostraca bench vectors --codec 4bit --index built --build-only && ostraca bench vectors --codec 4bit --index built --threads 1",
 		Args:    needs("DIR", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := o.served.where(c.Flags()); err != nil {
@@ -48,60 +58,59 @@ func newBench(a *app) *cobra.Command {
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&o.codec, "codec", string(retrieval.Int8), fmt.Sprintf("how vectors are stored: %s, %s, %s or %s", retrieval.Int8, retrieval.Bits4, retrieval.Bits2, retrieval.Bits1))
+	f.StringVar(&o.index, "index", "", "folder of the index: opened, or, where none is in it, built into it (default: built in memory)")
+	f.BoolVar(&o.buildOnly, "build-only", false, "build the index into --index, and search nothing")
 	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")
 	f.IntVar(&o.recall, "recall-queries", 20, "of those, how many to check against float32, which is slow; 0 checks none")
+	f.StringSliceVar(&o.targets, "targets", []string{"0.9", "0.95", "0.99", "exact"}, "recall targets to measure")
+	f.IntVar(&o.writes, "writes", 0, "also measure searches beside so many writes a second, each the replacement of a document")
 	o.served.register(f)
 	f.StringVar(&o.ids, "ids", "", "write the rows found to this file: a JSON object a line with recall_target, k and ids")
 	return c
 }
 
-// benchReport is what bench --json prints.
-type benchReport struct {
-	Documents      int           `json:"documents"`
-	Tokens         int64         `json:"tokens"`
-	Width          int           `json:"width"`
-	QueryTokens    float64       `json:"query_tokens"` // mean of a query
-	BuildS         float64       `json:"build_s"`
-	BytesPerMemory float64       `json:"bytes_per_token_memory"`
-	BytesPerDisk   float64       `json:"bytes_per_token_disk"` // 0: this index lives in memory
-	PeakRSS        float64       `json:"peak_rss_mb"`
-	Kernel         string        `json:"kernel"`
-	Codec          string        `json:"codec"`
-	Results        []benchResult `json:"results"`
+// maxWrites bounds --writes.
+const maxWrites = 100_000
 
-	Nodes  int            `json:"nodes,omitempty"` // of the cluster that was measured, and its shards
-	Shards int            `json:"shards,omitempty"`
-	Served []servedResult `json:"served,omitempty"`
+// check tells before the work what cannot be.
+func (o *benchOptions) check() error {
+	switch {
+	case o.queries < 1 || o.recall < 0:
+		return fmt.Errorf("--queries is %d and --recall-queries %d: at least 1 and 0: %w", o.queries, o.recall, retrieval.ErrInvalid)
+	case retrieval.Codec(o.codec).Bits() == 0:
+		return fmt.Errorf("--codec is %q, known are %q: %w", o.codec, retrieval.Codecs, retrieval.ErrInvalid)
+	case o.buildOnly && o.index == "":
+		return fmt.Errorf("--build-only builds into a folder: give --index: %w", retrieval.ErrInvalid)
+	case o.writes < 0 || o.writes > maxWrites:
+		return fmt.Errorf("--writes is %d, it must be 0 to %d: %w", o.writes, maxWrites, retrieval.ErrInvalid)
+	case len(o.targets) == 0:
+		return fmt.Errorf("--targets has none: %w", retrieval.ErrInvalid)
+	}
+	return checkWritable(o.ids)
 }
 
-// benchResult is one setting.
-type benchResult struct {
-	RecallTarget  string   `json:"recall_target"`
-	K             int      `json:"k"`
-	Threads       int      `json:"threads"`
-	Recall10      *float64 `json:"recall@10,omitempty"`
-	Recall100     *float64 `json:"recall@100,omitempty"`
-	RecallQueries int      `json:"recall_queries"` // how many recall was measured on
-	P50           float64  `json:"p50_us"`
-	P95           float64  `json:"p95_us"`
-	CPU           float64  `json:"cpu_us"`         // processor time of a query, mean
-	Rate          float64  `json:"tokens_per_cpu"` // document tokens scored per processor second
+// parseTargets reads --targets.
+func (o *benchOptions) parseTargets() (out []retrieval.Target, err error) {
+	for _, name := range o.targets {
+		t, err := retrieval.ParseTarget(name)
+		if err != nil {
+			return nil, fmt.Errorf("--targets: %w", err)
+		}
+		if slices.Contains(out, t) {
+			return nil, fmt.Errorf("--targets has %s twice: %w", t, retrieval.ErrInvalid)
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
-
-// idsLine is a line of --ids.
-type idsLine struct {
-	RecallTarget string  `json:"recall_target"`
-	K            int     `json:"k"`
-	IDs          [][]int `json:"ids"` // rows of the documents, a list a query, best first
-}
-
-const exact = "exact"
 
 func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchReport, error) {
-	if o.queries < 1 || o.recall < 0 {
-		return nil, fmt.Errorf("--queries is %d and --recall-queries %d: at least 1 and 0: %w", o.queries, o.recall, retrieval.ErrInvalid)
+	if err := o.check(); err != nil {
+		return nil, err
 	}
-	if err := checkWritable(o.ids); err != nil {
+	targets, err := o.parseTargets()
+	if err != nil {
 		return nil, err
 	}
 	set, err := a.set()
@@ -118,46 +127,21 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 		return nil, err
 	}
 	defer v.Close()
-	if v.QueryLen() == 0 {
-		return nil, fmt.Errorf("%s: no queries to ask: it needs query_tokens.npy and query_lens.npy: %w", dir, retrieval.ErrInvalid)
-	}
-	b := &bench{app: a, dir: dir, vectors: v, rows: map[string]int{}}
-	if b.index, err = index.New(v.Width(), index.Options{Kernel: set, Threads: a.threads}); err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	if err := b.build(ctx); err != nil {
-		return nil, err
-	}
-	r := &benchReport{Documents: b.index.Len(), Tokens: v.Tokens(), Width: v.Width(), BuildS: time.Since(start).Seconds(), Kernel: set.Name(), Codec: string(retrieval.Int8)}
-	r.BytesPerMemory = float64(b.index.Bytes()) / float64(max(1, v.Tokens()))
-	if err := b.pick(o.queries); err != nil {
-		return nil, err
-	}
-	for _, q := range b.queries {
-		r.QueryTokens += float64(len(q.Vectors)/v.Width()) / float64(len(b.queries))
-	}
-	var found []idsLine
-	for _, k := range []int{10, 100} {
-		result, ids, err := b.run(ctx, k)
-		if err != nil {
-			return nil, err
+	b := &bench{app: a, dir: dir, vectors: v, kernel: set, options: o, codec: retrieval.Codec(o.codec), targets: targets}
+	defer func() {
+		if b.index != nil {
+			b.index.Close()
 		}
-		r.Results, found = append(r.Results, result), append(found, idsLine{exact, k, ids})
-	}
-	r.PeakRSS = peakRSS() // of loading and searching: the float32 check comes after
-	if err := b.recall(ctx, r, found, min(o.recall, len(b.queries))); err != nil {
+	}()
+	r := &benchReport{Documents: v.Len(), Tokens: v.Tokens(), Width: v.Width(), Kernel: set.Name(), Codec: o.codec}
+	if err := b.open(ctx, r); err != nil {
 		return nil, err
 	}
-	if o.served.wanted() {
-		if err := b.served(ctx, o.served, r); err != nil {
-			return nil, err
-		}
-	}
-	if o.ids == "" {
+	r.PeakRSS = peakRSS()
+	if o.buildOnly {
 		return r, nil
 	}
-	return r, writeLines(o.ids, found)
+	return r, b.measure(ctx, r)
 }
 
 // bench is one run.
@@ -165,28 +149,62 @@ type bench struct {
 	app     *app
 	dir     string
 	vectors *dataset.Vectors
+	kernel  *kernel.Set
+	options benchOptions
+	codec   retrieval.Codec
+	targets []retrieval.Target
+	arena   *storage.Arena
 	index   *index.Index
-	rows    map[string]int // of the documents by id
-	queries []dataset.Row
+	queries []dataset.Row // those that are measured
+	others  []dataset.Row // those that are not
+	plans   retrieval.Calibration
 }
 
-func (b *bench) build(ctx context.Context) error {
-	bar := b.app.progress("building", b.vectors.Len())
-	defer bar.end()
-	bare := func(yield func(dataset.Row, error) bool) { // only the index is measured, not the texts
-		for row, err := range b.vectors.Documents() {
-			if !yield(dataset.Row{Document: dataset.Document{ID: row.ID}, Vectors: row.Vectors}, err) {
-				return
+// measure asks everything that was asked for.
+func (b *bench) measure(ctx context.Context, r *benchReport) error {
+	if b.vectors.QueryLen() == 0 {
+		return fmt.Errorf("%s: no queries to ask: it needs query_tokens.npy and query_lens.npy: %w", b.dir, retrieval.ErrInvalid)
+	}
+	if err := b.pick(b.options.queries); err != nil {
+		return err
+	}
+	for _, q := range b.queries {
+		r.QueryTokens += float64(len(q.Vectors)/b.vectors.Width()) / float64(len(b.queries))
+	}
+	if err := b.calibrate(ctx, r); err != nil {
+		return err
+	}
+	var found []idsLine
+	for _, target := range b.targets {
+		for _, k := range []int{10, 100} {
+			result, ids, err := b.run(ctx, target, k)
+			if err != nil {
+				return err
 			}
+			r.Results, found = append(r.Results, result), append(found, idsLine{recallTarget(target), k, ids})
 		}
 	}
-	return putVectors(ctx, b.index, bare, b.dir, func(d retrieval.Document) {
-		b.rows[d.ID] = len(b.rows)
-		bar.add(1)
-	})
+	r.PeakRSS = peakRSS() // of loading and searching: the float32 check comes after
+	if err := b.recall(ctx, r, found, min(b.options.recall, len(b.queries))); err != nil {
+		return err
+	}
+	if b.options.served.wanted() {
+		if err := b.served(ctx, b.options.served, r); err != nil {
+			return err
+		}
+	}
+	if b.options.writes > 0 { // last: it leaves another index
+		if err := b.besideWrites(ctx, r); err != nil {
+			return err
+		}
+	}
+	if b.options.ids == "" {
+		return nil
+	}
+	return writeLines(b.options.ids, found)
 }
 
-// pick keeps n queries, rows int(linspace(0, all-1, n)), those without tokens left out.
+// pick keeps n queries, rows int(linspace(0, all-1, n)), and the others, those without tokens left out.
 func (b *bench) pick(n int) error {
 	want := map[int]bool{}
 	for _, row := range spread(n, b.vectors.QueryLen()) {
@@ -197,8 +215,10 @@ func (b *bench) pick(n int) error {
 		if err != nil {
 			return err
 		}
-		if want[i] && len(row.Vectors) > 0 {
+		if len(row.Vectors) > 0 && want[i] {
 			b.queries = append(b.queries, row)
+		} else if len(row.Vectors) > 0 {
+			b.others = append(b.others, row)
 		}
 		i++
 	}
@@ -218,122 +238,19 @@ func spread(n, all int) []int {
 	return out
 }
 
-// warmup is the queries asked before the clock starts.
-const warmup = 5
-
-// ask makes every query ask for k documents.
-func (b *bench) ask(k int) ([]*retrieval.Query, error) {
-	out := make([]*retrieval.Query, len(b.queries))
-	for i, v := range b.queries {
-		var err error
-		if out[i], err = index.QuantizeQuery(v.Vectors, b.vectors.Width(), nil, k); err != nil {
-			return nil, fmt.Errorf("%s: query %q: %w", b.dir, v.ID, err)
-		}
-	}
-	return out, nil
-}
-
-// run asks every query for k documents.
-func (b *bench) run(ctx context.Context, k int) (benchResult, [][]int, error) {
-	r := benchResult{RecallTarget: exact, K: k, Threads: b.app.workers()}
-	asked, err := b.ask(k)
+// ask quantises a query and asks the engine for k documents by a plan. It also returns when the query was quantised.
+func (b *bench) ask(ctx context.Context, vectors []float32, plan retrieval.Plan, k int) (retrieval.Answer, time.Time, error) {
+	q, err := index.QuantizeQuery(b.codec, vectors, b.vectors.Width(), nil, k)
 	if err != nil {
-		return r, nil, err
+		return retrieval.Answer{}, time.Time{}, err
 	}
-	for _, q := range asked[:min(warmup, len(asked))] {
-		if _, err := b.index.Search(ctx, q); err != nil {
-			return r, nil, err
-		}
-	}
-	var wall []float64
-	var ids [][]int
-	var tokens int64
-	bar, before := b.app.progress(fmt.Sprintf("searching k=%d", k), len(asked)), cpuSeconds()
-	defer bar.end()
-	for _, q := range asked {
-		start := time.Now()
-		answer, err := b.index.Search(ctx, q)
-		if err != nil {
-			return r, nil, err
-		}
-		wall = append(wall, time.Since(start).Seconds()*1e6)
-		tokens += answer.Stats.Tokens
-		rows := make([]int, len(answer.Hits))
-		for i, h := range answer.Hits {
-			rows[i] = b.rows[h.ID]
-		}
-		ids = append(ids, rows)
-		bar.add(1)
-	}
-	cpu := cpuSeconds() - before
-	r.P50, r.P95 = eval.Percentile(wall, .5), eval.Percentile(wall, .95)
-	r.CPU = cpu * 1e6 / float64(len(asked))
-	if cpu > 0 { // not known on every system
-		r.Rate = float64(tokens) / cpu
-	}
-	return r, ids, nil
+	q.Plan = plan
+	at := time.Now()
+	answer, err := b.index.Search(ctx, q)
+	return answer, at, err
 }
 
-// recall measures the overlap with float32 on n of the queries, spread evenly.
-func (b *bench) recall(ctx context.Context, r *benchReport, found []idsLine, n int) error {
-	if n == 0 {
-		return nil
-	}
-	var sample [][]float32
-	var at []int
-	for _, i := range spread(n, len(b.queries)) {
-		at, sample = append(at, i), append(sample, b.queries[i].Vectors)
-	}
-	bar := b.app.progress("float32 check", b.vectors.Len())
-	defer bar.end()
-	best, err := eval.FloatMaxSim(b.matrices(ctx, bar), sample, b.vectors.Width(), 100)
-	if err != nil {
-		return err
-	}
-	for i := range r.Results {
-		x := &r.Results[i]
-		share := 0.0
-		for j, row := range at {
-			share += eval.Overlap(found[i].IDs[row], best[j], x.K)
-		}
-		share /= float64(n)
-		x.RecallQueries = n
-		if x.K == 10 {
-			x.Recall10 = &share
-		} else {
-			x.Recall100 = &share
-		}
-	}
-	return nil
-}
-
-// matrices yields the documents' vectors as they lie in the files.
-func (b *bench) matrices(ctx context.Context, bar *progress) func(func([]float32, error) bool) {
-	return func(yield func([]float32, error) bool) {
-		for row, err := range b.vectors.Documents() {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if !yield(row.Vectors, err) || err != nil {
-				return
-			}
-			bar.add(1)
-		}
-	}
-}
-
-func (a *app) printBench(r *benchReport) {
-	a.printf("%d documents, %d tokens x %d, queries of %.1f tokens; codec %s, kernel %s\n", r.Documents, r.Tokens, r.Width, r.QueryTokens, r.Codec, r.Kernel)
-	a.printf("built in %.2f s, %.1f bytes/token in memory, peak resident %.0f MB\n", r.BuildS, r.BytesPerMemory, r.PeakRSS)
-	a.printf("%-8s %5s %8s %9s %10s %10s %10s %12s\n", "target", "k", "threads", "recall", "p50 ms", "p95 ms", "cpu ms", "Mtokens/cpu s")
-	for _, x := range r.Results {
-		recall := "-"
-		for _, v := range []*float64{x.Recall10, x.Recall100} {
-			if v != nil {
-				recall = fmt.Sprintf("%.4f", *v)
-			}
-		}
-		a.printf("%-8s %5d %8d %9s %10.3f %10.3f %10.3f %12.1f\n", x.RecallTarget, x.K, x.Threads, recall, x.P50/1e3, x.P95/1e3, x.CPU/1e3, x.Rate/1e6)
-	}
-	a.printServed(r)
+// named tells which query failed.
+func (b *bench) named(row dataset.Row, err error) error {
+	return fmt.Errorf("%s: query %q: %w", b.dir, row.ID, err)
 }

@@ -38,6 +38,12 @@ const (
 	servedK      = 10
 )
 
+// The ways of asking.
+const (
+	viaEngine = "engine"
+	viaRouter = "router"
+)
+
 // wanted reports whether a cluster is to be measured.
 func (o *servedOptions) wanted() bool { return o.own.nodes > 0 || o.router != "" }
 
@@ -59,12 +65,13 @@ func (o *servedOptions) where(f *pflag.FlagSet) error {
 
 // servedResult is how one way of asking fared, over all rounds.
 type servedResult struct {
-	Via      string  `json:"via"` // engine: in this process; router: over gRPC, documents fetched too
-	Clients  int     `json:"clients"`
-	Searches int     `json:"searches"`
-	PerS     float64 `json:"searches_per_s"`
-	P50      float64 `json:"p50_us"`
-	P99      float64 `json:"p99_us"`
+	Via          string       `json:"via"` // engine: in this process; router: over gRPC, documents fetched too
+	RecallTarget recallTarget `json:"recall_target"`
+	Clients      int          `json:"clients"`
+	Searches     int          `json:"searches"`
+	PerS         float64      `json:"searches_per_s"`
+	P50          float64      `json:"p50_us"`
+	P99          float64      `json:"p99_us"`
 }
 
 // served measures a cluster of our own, or a live one, beside the engine.
@@ -82,35 +89,70 @@ func (b *bench) served(ctx context.Context, o servedOptions, r *benchReport) (er
 		return err
 	}
 	defer cluster.close()
-	return cluster.temporarily(ctx, "bench", b.dir, loadOptions{target: o.target, kind: kindOf(true)}, func(collection string, _ loadStats) error {
+	return cluster.temporarily(ctx, "bench", b.dir, loadOptions{target: o.target, kind: kindOf(true, b.options.codec)}, func(collection string, _ loadStats) error {
 		status, err := cluster.Status(ctx, &api.StatusRequest{})
 		if err != nil {
 			return err
 		}
 		o.collection, r.Nodes, r.Shards = collection, len(status.Nodes), len(status.Shards)
-		r.Served, err = b.sideBySide(ctx, o, cluster)
-		return err
+		if len(b.plans) > 0 { // those of the engine: then both do the same work
+			if _, err := cluster.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: collection, Calibration: wireCalibration(b.plans)}); err != nil {
+				return err
+			}
+		}
+		for _, target := range b.targets {
+			both, err := b.sideBySide(ctx, o, target, cluster)
+			if err != nil {
+				return err
+			}
+			r.Served = append(r.Served, both...)
+		}
+		if b.options.writes == 0 {
+			return nil
+		}
+		return b.servedBesideWrites(ctx, o, cluster, r)
 	})
 }
 
-// sideBySide asks engine and router in turn.
-func (b *bench) sideBySide(ctx context.Context, o servedOptions, cluster *remote) ([]servedResult, error) {
-	asked, err := b.ask(servedK)
-	if err != nil {
-		return nil, err
+func wireCalibration(c retrieval.Calibration) *api.Calibration {
+	out := &api.Calibration{}
+	for _, x := range c {
+		out.Plans = append(out.Plans, &api.Calibrated{RecallTarget: x.Target.String(), K: uint32(x.K), Plan: &api.Plan{Sketched: uint32(x.Plan.Sketched), Scored: uint32(x.Plan.Scored)}})
 	}
+	return out
+}
+
+// askEngine asks queries of the engine in this process.
+func (b *bench) askEngine(target retrieval.Target) func(context.Context, int) error {
+	plan := b.plans.Plan(target, servedK)
+	return func(ctx context.Context, i int) error {
+		_, _, err := b.ask(ctx, b.queries[i].Vectors, plan, servedK)
+		return err
+	}
+}
+
+// askRouter asks queries of a collection of a cluster.
+func (b *bench) askRouter(target retrieval.Target, collection string, cluster *remote) func(context.Context, int) error {
 	sent := make([]*api.SearchRequest, len(b.queries))
 	for i, v := range b.queries {
-		sent[i] = &api.SearchRequest{Collection: o.collection, Tokens: wireVectors(v.Vectors, b.vectors.Width()), K: servedK, Unweighted: true}
+		sent[i] = &api.SearchRequest{Collection: collection, Tokens: wireVectors(v.Vectors, b.vectors.Width()), K: servedK, Unweighted: true, RecallTarget: target.String()}
 	}
+	return func(ctx context.Context, i int) error {
+		_, err := cluster.Search(ctx, sent[i])
+		return err
+	}
+}
+
+// sideBySide asks engine and router in turn.
+func (b *bench) sideBySide(ctx context.Context, o servedOptions, target retrieval.Target, cluster *remote) ([]servedResult, error) {
 	ways := []struct {
 		via string
 		ask func(ctx context.Context, i int) error
 	}{
-		{"engine", func(ctx context.Context, i int) error { _, err := b.index.Search(ctx, asked[i]); return err }},
-		{"router", func(ctx context.Context, i int) error { _, err := cluster.Search(ctx, sent[i]); return err }},
+		{viaEngine, b.askEngine(target)},
+		{viaRouter, b.askRouter(target, o.collection, cluster)},
 	}
-	bar := b.app.progress("side by side", len(o.clients)*servedRounds*len(ways))
+	bar := b.app.progress("side by side, "+target.String(), len(o.clients)*servedRounds*len(ways))
 	defer bar.end()
 	var out []servedResult
 	for _, clients := range o.clients {
@@ -127,7 +169,8 @@ func (b *bench) sideBySide(ctx context.Context, o servedOptions, cluster *remote
 			}
 		}
 		for w, way := range ways {
-			out = append(out, servedResult{way.via, clients, len(took[w]), float64(len(took[w])) / spent[w], eval.Percentile(took[w], .5), eval.Percentile(took[w], .99)})
+			out = append(out, servedResult{way.via, recallTarget(target), clients, len(took[w]), float64(len(took[w])) / spent[w],
+				eval.Percentile(took[w], .5), eval.Percentile(took[w], .99)})
 		}
 	}
 	return out, nil
@@ -162,8 +205,8 @@ func (a *app) printServed(r *benchReport) {
 		return
 	}
 	a.printf("through a router, %d shards on %d nodes, beside the engine in this process; k=%d\n", r.Shards, r.Nodes, servedK)
-	a.printf("%-8s %8s %12s %10s %10s %10s\n", "via", "clients", "searches", "per s", "p50 ms", "p99 ms")
+	a.printf("%-8s %-6s %8s %12s %10s %10s %10s\n", "via", "target", "clients", "searches", "per s", "p50 ms", "p99 ms")
 	for _, x := range r.Served {
-		a.printf("%-8s %8d %12d %10.1f %10.3f %10.3f\n", x.Via, x.Clients, x.Searches, x.PerS, x.P50/1e3, x.P99/1e3)
+		a.printf("%-8s %-6s %8d %12d %10.1f %10.3f %10.3f\n", x.Via, x.RecallTarget, x.Clients, x.Searches, x.PerS, x.P50/1e3, x.P99/1e3)
 	}
 }

@@ -19,13 +19,13 @@ import (
 func newCollection(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "collection",
-		Short: "Create, list and drop collections of a live cluster",
-		Args:  noVerb("create, list or drop"),
+		Short: "Create, list, calibrate and drop collections of a live cluster",
+		Args:  noVerb("create, list, calibrate or drop"),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 
 		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true}, // those of a verb that is misspelt are not what is wrong
 	}
-	c.AddCommand(newCollectionCreate(a), newCollectionList(a), newCollectionDrop(a))
+	c.AddCommand(newCollectionCreate(a), newCollectionList(a), newCollectionCalibrate(a), newCollectionDrop(a))
 	return c
 }
 
@@ -49,7 +49,7 @@ type kindOptions struct {
 
 func (o *kindOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.encoder, "encoder", "", `of a new collection: empty takes the router's, "none" is for vectors from outside`)
-	f.StringVar(&o.codec, "codec", "", "of a new collection: how vectors are stored (default int8)")
+	f.StringVar(&o.codec, "codec", "", "of a new collection: how vectors are stored: int8, 4bit, 3bit, 2bit or 1bit (default int8)")
 	f.Uint32Var(&o.width, "width", 0, "of a new collection: dimensions that are stored; fewer than the vectors have are projected (default: the encoder's)")
 	f.Uint32Var(&o.vectorWidth, "vector-width", 0, "of a new collection: dimensions of vectors from outside that are projected (default: --width)")
 	f.StringVar(&o.sample, "project-sample", "", "of a new collection: fit its projection on these texts (BEIR, .jsonl) or vectors (npy), which stay an influence whatever is forgotten")
@@ -128,6 +128,9 @@ func newCollectionCreate(a *app) *cobra.Command {
 		Example: "  ostraca collection create notes\n  ostraca collection create notes --width 128\n  ostraca collection create colbert --encoder none --width 128",
 		Args:    needs("NAME", false),
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := checkCodec(kind.codec); err != nil {
+				return err
+			}
 			in, err := a.request(&kind, args[0])
 			if err != nil {
 				return err
@@ -174,6 +177,9 @@ func describeKind(c *api.Collection) string {
 	out := fmt.Sprintf("%d wide, codec %s", c.Width, c.Codec)
 	if c.VectorWidth != c.Width && c.VectorWidth != 0 {
 		out += fmt.Sprintf(", projected from %d (%s)", c.VectorWidth, c.Projection)
+	}
+	if n := len(c.Calibration); n > 0 {
+		out += fmt.Sprintf(", calibrated (%s)", plural(n, "plan"))
 	}
 	if c.Encoder == "" {
 		return out + ", vectors from outside"

@@ -31,6 +31,7 @@ const demoNodes, demoShards, demoReplicas, demoCollection = 3, 3, 3, "demo"
 func newDemo(a *app) *cobra.Command {
 	d := &demo{app: a}
 	var exit bool
+	var codec string
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a cluster on this machine, load a real corpus, measure, and kill a node",
@@ -39,11 +40,15 @@ func newDemo(a *app) *cobra.Command {
 			"search, brings it back, and forgets a document on every replica. At the end it takes questions of your own, unless --exit is given or\n" +
 			"nobody is typing. All processes and files of the demo are gone afterwards.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if d.codec, err = checkCodec(codec); err != nil {
+				return err
+			}
 			return d.run(c.Context(), exit || a.json || !isTerminal(os.Stdin))
 		},
 	}
 	c.Flags().StringVar(&d.corpus, "corpus", demoCorpus, "another corpus: a BEIR directory with queries and judgements")
+	c.Flags().StringVar(&codec, "codec", "", "how vectors are stored: int8, 4bit, 3bit, 2bit or 1bit (default int8)")
 	c.Flags().BoolVar(&exit, "exit", false, "end without taking questions")
 	return c
 }
@@ -71,6 +76,7 @@ type demoJSON struct {
 type demo struct {
 	app        *app
 	corpus     string
+	codec      retrieval.Codec
 	limit      int // documents to load, 0 is all
 	queries    []query
 	judgements dataset.Judgements

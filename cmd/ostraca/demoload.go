@@ -22,7 +22,7 @@ const demoBatch, demoParallel = 8, 2
 // load puts the corpus into the cluster, as text.
 func (d *demo) load(ctx context.Context) error {
 	d.app.say("Loading %s through the router (kernel %s): every token of a text becomes a vector, every document goes to a majority of its shard.\n", d.corpus, d.Kernel)
-	o := loadOptions{target: target{collection: demoCollection}, create: true, batch: demoBatch, parallel: demoParallel, all: true, limit: d.limit}
+	o := loadOptions{target: target{collection: demoCollection}, kind: kindOptions{codec: string(d.codec)}, create: true, batch: demoBatch, parallel: demoParallel, all: true, limit: d.limit}
 	if err := o.check(d.corpus); err != nil {
 		return err
 	}

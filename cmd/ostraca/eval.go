@@ -29,6 +29,8 @@ type evalOptions struct {
 	vectors  bool // ask with the query vectors of the directory
 	perQuery string
 	against  string
+	codec    string
+	recall   recallOptions
 	target         // a live cluster, if router is not empty
 	own      owned // a cluster of its own, if it has nodes
 }
@@ -71,6 +73,8 @@ func newEval(a *app) *cobra.Command {
 	f.StringVar(&o.only, "only", "", "file of query ids, one a line: measure these alone")
 	f.StringVar(&o.perQuery, "per-query", "", "write the measures of every query to this file, a JSON object a line")
 	f.StringVar(&o.against, "against", "", "compare with this file of an earlier run")
+	f.StringVar(&o.codec, "codec", "", "how vectors are stored that are loaded: int8, 4bit, 3bit, 2bit or 1bit (default int8)")
+	o.recall.register(f)
 	a.registerEncoder(f)
 	o.own.register(f)
 	o.registerRouter(f, "", "measure a live cluster, through the router at this gRPC address")
@@ -95,6 +99,8 @@ type evalReport struct {
 	Weights   string  `json:"query_weights"`
 	SearchP50 float64 `json:"search_p50_ms"`
 	Kernel    string  `json:"kernel"`
+	Codec     string  `json:"codec"`
+	Recall    string  `json:"recall_target"`
 }
 
 func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalReport, error) {
@@ -113,6 +119,13 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	if o.router != "" || o.own.nodes > 0 {
 		measure = a.measureRemote
 	}
+	target, err := o.recall.target()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := checkCodec(o.codec); err != nil {
+		return nil, err
+	}
 	found, err := measure(ctx, path, o, queries, judgements)
 	if err != nil {
 		return nil, err
@@ -120,6 +133,7 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	r := &evalReport{
 		Corpus: filepath.Base(path), loadStats: found.loaded, Shards: found.shards, Nodes: found.nodes, Texts: found.texts, MaxTokens: o.text.maxTokens,
 		Loaded: o.collection, Width: found.width, Missing: found.missing, Weights: "none", SearchP50: found.p50, Kernel: found.kernel,
+		Codec: found.codec, Recall: target.String(),
 	}
 	if found.weighted {
 		r.Weights = "idf"
@@ -142,12 +156,19 @@ type measured struct {
 	shards   int
 	nodes    int
 	kernel   string // empty: not known
+	codec    string
 }
 
 // measureHere loads and asks in this process.
 func (a *app) measureHere(ctx context.Context, path string, o evalOptions, queries []query, judgements dataset.Judgements) (*measured, error) {
 	m, err := a.open(path, o.text, !o.vectors)
 	if err != nil {
+		return nil, err
+	}
+	if m.codec, err = checkCodec(o.codec); err != nil {
+		return nil, err
+	}
+	if m.target, err = o.recall.target(); err != nil {
 		return nil, err
 	}
 	questions, err := m.prepare(ctx, queries)
@@ -157,7 +178,7 @@ func (a *app) measureHere(ctx context.Context, path string, o evalOptions, queri
 	if err := m.load(ctx, 0); err != nil {
 		return nil, err
 	}
-	out := &measured{loaded: m.loaded, texts: o.text.describe(m.vectors, m.loaded.Cut), weighted: weighted(questions), shards: 1, kernel: m.kernel.Name()}
+	out := &measured{loaded: m.loaded, texts: o.text.describe(m.vectors, m.loaded.Cut), weighted: weighted(questions), shards: 1, kernel: m.kernel.Name(), codec: string(m.codec)}
 	if out.missing, err = m.missing(judgements); err != nil {
 		return nil, err
 	}
@@ -274,6 +295,12 @@ func (a *app) printReport(r *evalReport) {
 		what += fmt.Sprintf(" into collection %s, %d wide", r.Loaded, r.Width)
 	}
 	what += ", query weights " + r.Weights
+	if r.Codec != string(retrieval.Int8) {
+		what += ", codec " + r.Codec
+	}
+	if r.Recall != retrieval.Exact.String() {
+		what += ", recall target " + r.Recall
+	}
 	if r.Kernel != "" {
 		what += ", kernel " + r.Kernel
 	}

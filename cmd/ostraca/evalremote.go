@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -76,6 +77,8 @@ func (o *evalOptions) where(f *pflag.FlagSet) error {
 		return fmt.Errorf("--collection is of a live cluster, name it with --router: %w", retrieval.ErrInvalid)
 	case o.router != "" && f.Changed("encoder"):
 		return fmt.Errorf("a live cluster has an encoder of its own, --encoder cannot change it: %w", retrieval.ErrInvalid)
+	case o.collection != "" && f.Changed("codec"):
+		return fmt.Errorf("--codec cannot change what %q holds already: %w", o.collection, retrieval.ErrInvalid)
 	case o.collection != "" && f.Changed("max-tokens"):
 		return fmt.Errorf("--max-tokens cannot cut what %q holds already: %w", o.collection, retrieval.ErrInvalid)
 	}
@@ -124,18 +127,18 @@ func (a *app) measureRemote(ctx context.Context, path string, o evalOptions, que
 	if o.collection != "" {
 		return out, r.measure(ctx, path, o, queries, judgements, out)
 	}
-	return out, r.temporarily(ctx, "eval", path, loadOptions{target: o.target, kind: kindOf(o.vectors), maxTokens: o.text.maxTokens}, func(collection string, loaded loadStats) error {
+	return out, r.temporarily(ctx, "eval", path, loadOptions{target: o.target, kind: kindOf(o.vectors, o.codec), maxTokens: o.text.maxTokens}, func(collection string, loaded loadStats) error {
 		o.collection, out.loaded = collection, loaded
 		return r.measure(ctx, path, o, queries, judgements, out)
 	})
 }
 
 // kindOf is the kind of a collection that is measured: of vectors from outside, or of the router's encoder.
-func kindOf(vectors bool) kindOptions {
+func kindOf(vectors bool, codec string) kindOptions {
 	if vectors {
-		return kindOptions{encoder: "none"}
+		return kindOptions{encoder: "none", codec: codec}
 	}
-	return kindOptions{}
+	return kindOptions{codec: codec}
 }
 
 // temporarily loads a data set into a new collection, which is dropped when use returns. Figures are of all of it or of nothing: a rejected row is
@@ -175,7 +178,7 @@ func (r *remote) measure(ctx context.Context, path string, o evalOptions, querie
 	if err != nil {
 		return err
 	}
-	out.texts = o.text.describe(layout == dataset.NPY, out.loaded.Cut)
+	out.texts, out.codec = o.text.describe(layout == dataset.NPY, out.loaded.Cut), cmp.Or(o.codec, string(retrieval.Int8))
 	status, err := r.Status(ctx, &api.StatusRequest{})
 	if err != nil {
 		return err
@@ -187,6 +190,7 @@ func (r *remote) measure(ctx context.Context, path string, o evalOptions, querie
 			return err
 		}
 		out.loaded.Documents, out.loaded.Tokens = int(c.Documents), int64(c.Tokens)
+		out.codec = c.Codec
 		out.texts, out.width, path = "texts as loaded", int(c.Width), fmt.Sprintf("collection %q", o.collection)
 	}
 	if out.missing, err = r.missing(ctx, path, o.collection, judgements); err != nil {
@@ -200,7 +204,7 @@ func (r *remote) measure(ctx context.Context, path string, o evalOptions, querie
 	out.rankings = make(map[string][]string, len(queries))
 	times := make([]float64, len(queries))
 	for i, q := range queries {
-		in := &api.SearchRequest{Collection: o.collection, K: rankedHits, IdsOnly: true, Unweighted: o.text.noIDF || o.vectors}
+		in := &api.SearchRequest{Collection: o.collection, K: rankedHits, IdsOnly: true, RecallTarget: o.recall.recall, Unweighted: o.text.noIDF || o.vectors}
 		if o.vectors {
 			in.Tokens = wireVectors(q.vectors, q.width)
 		} else {

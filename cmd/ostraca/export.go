@@ -96,6 +96,9 @@ func (a *app) export(ctx context.Context, o exportOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.format == string(dataset.NPY) && c.Codec != string(retrieval.Int8) {
+		return fmt.Errorf("%s is of codec %s, whose codes are of turned vectors: export it to a .jsonl file, with --codes: %w", o.collection, c.Codec, retrieval.ErrInvalid)
+	}
 	start, out := time.Now(), exportJSON{Out: o.out, Format: o.format}
 	if o.codes || o.format == string(dataset.NPY) {
 		out.Tokens = new(int64)

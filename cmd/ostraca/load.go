@@ -106,6 +106,8 @@ type loadReport struct {
 	DocumentsS float64  `json:"documents_per_s"`
 	TokensS    float64  `json:"tokens_per_s"`
 	Rejects    []reject `json:"rejects,omitempty"` // the first of them
+
+	Forecast *forecastJSON `json:"forecast,omitempty"` // of the whole, made after its first documents
 }
 
 // reject is a row that was not loaded.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,14 +33,16 @@ type item struct {
 type loader struct {
 	*remote
 	loadOptions
-	path  string
-	total int
-	to    *api.Collection
-	made  bool  // the collection is this load's
-	unfit error // why no text can be encoded for the collection
+	path   string
+	total  int
+	tokens int64 // of all documents; 0: not known
+	to     *api.Collection
+	made   bool  // the collection is this load's
+	unfit  error // why no text can be encoded for the collection
 
 	mu      sync.Mutex
 	bar     *progress
+	guess   *forecaster
 	report  loadReport
 	rejects []reject
 }
@@ -55,7 +56,7 @@ func (r *remote) loader(ctx context.Context, path string, o loadOptions) (l *loa
 		if err != nil {
 			return nil, err
 		}
-		l.total, width = v.Len(), v.Width()
+		l.total, l.tokens, width = v.Len(), v.Tokens(), v.Width()
 		if err := v.Close(); err != nil {
 			return nil, err
 		}
@@ -63,7 +64,7 @@ func (r *remote) loader(ctx context.Context, path string, o loadOptions) (l *loa
 		return nil, err
 	}
 	if o.limit > 0 {
-		l.total = min(l.total, o.limit)
+		l.total, l.tokens = min(l.total, o.limit), 0
 	}
 	if l.to, err = r.find(ctx, o.collection); err != nil {
 		return nil, err
@@ -95,6 +96,7 @@ func (l *loader) run(ctx context.Context) (loadReport, error) {
 	defer fail(nil)
 	l.bar = l.app.progress("loading", l.total)
 	defer l.bar.end()
+	l.guess = l.app.forecaster(retrieval.Codec(l.to.Codec), int(l.to.Width), int64(l.total), l.tokens)
 	work := make(chan []item)
 	var wait sync.WaitGroup
 	for range l.parallel {
@@ -115,6 +117,7 @@ func (l *loader) run(ctx context.Context) (loadReport, error) {
 	wait.Wait()
 	slices.SortStableFunc(l.rejects, func(a, b reject) int { return a.Row - b.Row })
 	l.report.Rejects = l.rejects[:min(len(l.rejects), rejectsShown)]
+	l.report.Forecast = l.guess.report()
 	l.report.finish(start)
 	return l.report, context.Cause(ctx)
 }
@@ -284,7 +287,8 @@ func (x item) same(d *api.Document) bool {
 	if c == nil {
 		return x.Codes.Len() == 0
 	}
-	return bytes.Equal(c.Rows, x.Codes.Rows) && slices.Equal(c.Scales, x.Codes.Scales) && slices.Equal(spansOf(d.Spans), x.Spans)
+	a, b := wireCodes(new(c.Bare())), wireCodes(new(x.Codes.Bare()))
+	return proto.Equal(a, b) && slices.Equal(spansOf(d.Spans), x.Spans)
 }
 
 // reject notes a row that is not loaded.

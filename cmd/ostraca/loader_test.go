@@ -165,7 +165,7 @@ type flaky struct {
 }
 
 func (f *flaky) ListCollections(context.Context, *api.ListCollectionsRequest) (*api.ListCollectionsResponse, error) {
-	return &api.ListCollectionsResponse{Collections: []*api.Collection{{Name: "c", Width: 4, VectorWidth: 4}}}, nil
+	return &api.ListCollectionsResponse{Collections: []*api.Collection{{Name: "c", Codec: "int8", Width: 4, VectorWidth: 4}}}, nil
 }
 
 func (f *flaky) NewOperation(context.Context, *api.NewOperationRequest) (*api.NewOperationResponse, error) {

@@ -91,6 +91,8 @@ func (l *loader) fits(x item) error {
 		return fmt.Errorf("%s: row %d, %q: %w", l.path, x.Line, x.ID, l.unfit)
 	case x.Codes != nil && x.Codes.Width != int(l.to.Width):
 		return fmt.Errorf("%s: row %d, %q: its codes are %d wide, and collection %q takes %d: %w", l.path, x.Line, x.ID, x.Codes.Width, l.to.Name, l.to.Width, retrieval.ErrInvalid)
+	case x.Codes != nil && string(x.Codes.Codec) != l.to.Codec:
+		return fmt.Errorf("%s: row %d, %q: its codes are of codec %s, and collection %q holds %s: %w", l.path, x.Line, x.ID, x.Codes.Codec, l.to.Name, l.to.Codec, retrieval.ErrInvalid)
 	}
 	return nil
 }

@@ -79,6 +79,7 @@ func (l *loader) settle(ctx context.Context, batch []item, outcomes []*api.Write
 			l.report.Loaded++
 			l.report.Tokens += int64(o.Tokens)
 			l.report.Cut += int64(o.TokensCut)
+			l.guess.saw(int(o.Tokens))
 			l.mu.Unlock()
 			continue
 		}
@@ -152,7 +153,7 @@ func (l *loader) vectorItems() iter.Seq2[item, error] {
 				x.vectors, x.width = row.Vectors, v.Width()
 			} else if err == nil {
 				var codes retrieval.Codes
-				if codes, err = index.Quantize(row.Vectors, v.Width()); err == nil {
+				if codes, err = index.Quantize(retrieval.Codec(l.to.Codec), row.Vectors, v.Width()); err == nil {
 					x.Codes = &codes
 				} else {
 					err = &dataset.LineError{File: l.path, Line: number, ID: row.ID, Err: err}

@@ -22,6 +22,8 @@ type memory struct {
 	path    string
 	vectors bool // the corpus is of vectors
 	text    textOptions
+	codec   retrieval.Codec
+	target  retrieval.Target // of all questions
 	encoder *encoder.Encoder // nil where questions are vectors too
 	kernel  *kernel.Set
 	index   *index.Index
@@ -99,7 +101,7 @@ func (a *app) open(path string, text textOptions, encode bool) (*memory, error) 
 	if err := text.check(); err != nil {
 		return nil, err
 	}
-	m := &memory{app: a, path: path, text: text, vectors: layout == dataset.NPY}
+	m := &memory{app: a, path: path, text: text, codec: retrieval.Int8, vectors: layout == dataset.NPY}
 	if m.vectors && text.maxTokens != 0 {
 		return nil, fmt.Errorf("%s holds vectors, which --max-tokens cannot cut: give it to encode: %w", path, retrieval.ErrInvalid)
 	}
@@ -125,7 +127,7 @@ func (m *memory) load(ctx context.Context, limit int) error {
 }
 
 func (m *memory) newIndex(width int) (err error) {
-	m.index, err = index.New(width, index.Options{Kernel: m.kernel, Threads: m.app.threads})
+	m.index, err = index.New(width, index.Options{Codec: m.codec, Kernel: m.kernel, Threads: m.app.threads})
 	return err
 }
 
@@ -149,7 +151,7 @@ func (m *memory) put(batch []dataset.Document, matrices []encoder.Matrix) (err e
 	docs := make([]retrieval.Document, len(batch))
 	for i, x := range matrices {
 		m.loaded.Cut += int64(x.Cut)
-		if docs[i], err = document(batch[i], x.Vectors, spans(x.Tokens), m.encoder.Width()); err != nil {
+		if docs[i], err = document(m.codec, batch[i], x.Vectors, spans(x.Tokens), m.encoder.Width()); err != nil {
 			return err
 		}
 		m.count(docs[i])
@@ -162,8 +164,8 @@ func (m *memory) count(d retrieval.Document) {
 	m.loaded.Tokens += int64(d.Codes.Len())
 }
 
-func document(d dataset.Document, vectors []float32, spans []retrieval.Span, width int) (retrieval.Document, error) {
-	codes, err := index.Quantize(vectors, width)
+func document(codec retrieval.Codec, d dataset.Document, vectors []float32, spans []retrieval.Span, width int) (retrieval.Document, error) {
+	codes, err := index.Quantize(codec, vectors, width)
 	if err != nil {
 		return retrieval.Document{}, fmt.Errorf("document %q: %w", d.ID, err)
 	}
@@ -196,7 +198,7 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 	}
 	bar := m.app.progress("loading vectors", total)
 	defer bar.end()
-	return putVectors(ctx, m.index, first(v.Documents(), limit), m.path, func(d retrieval.Document) {
+	return putVectors(ctx, m.index, m.codec, first(v.Documents(), limit), m.path, func(d retrieval.Document) {
 		m.count(d)
 		bar.add(1)
 	})
@@ -205,8 +207,8 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 // vectorBatchTokens bounds the vectors that are held beside the index while they are loaded: 100 MB at 384 wide.
 const vectorBatchTokens = 1 << 16
 
-// putVectors fills an index with rows of vectors, and tells of each.
-func putVectors(ctx context.Context, x *index.Index, rows iter.Seq2[dataset.Row, error], path string, done func(retrieval.Document)) error {
+// putVectors fills an index of a codec with rows of vectors, and tells of each.
+func putVectors(ctx context.Context, x *index.Index, codec retrieval.Codec, rows iter.Seq2[dataset.Row, error], path string, done func(retrieval.Document)) error {
 	var batch []retrieval.Document
 	tokens := 0
 	put := func() error {
@@ -223,7 +225,7 @@ func putVectors(ctx context.Context, x *index.Index, rows iter.Seq2[dataset.Row,
 		if err != nil {
 			return err
 		}
-		d, err := document(row.Document, row.Vectors, row.Spans, x.Width())
+		d, err := document(codec, row.Document, row.Vectors, row.Spans, x.Width())
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -259,13 +261,22 @@ func (m *memory) ask(ctx context.Context, texts []string, k int) ([]question, er
 		if !m.text.noIDF {
 			weights = m.encoder.QueryWeights(x.Tokens)
 		}
-		q, err := index.QuantizeQuery(x.Vectors, m.encoder.Width(), weights, k)
+		q, err := m.quantize(x.Vectors, m.encoder.Width(), weights, k)
 		if err != nil {
 			return nil, fmt.Errorf("question %q: %w", shorten(texts[i], 60), err)
 		}
 		out[i] = question{q, texts[i], x.Tokens}
 	}
 	return out, nil
+}
+
+// quantize makes a query of vectors. An index in this process has no plans of its own.
+func (m *memory) quantize(vectors []float32, width int, weights []uint16, k int) (*retrieval.Query, error) {
+	q, err := index.QuantizeQuery(m.codec, vectors, width, weights, k)
+	if err == nil {
+		q.Plan = retrieval.Default.Plan(m.target, k)
+	}
+	return q, err
 }
 
 // shorten cuts a text for a message.

@@ -1,16 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"ostraca/ops/dataset"
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
-	"ostraca/retrieval/index"
 )
 
 // This file asks many queries and ranks what they find: for eval and demo.
@@ -57,7 +59,7 @@ func only(queries []query, judgements dataset.Judgements) []query {
 // prepare makes questions of all queries, so that what is wrong with one is told before the corpus is read.
 func (m *memory) prepare(ctx context.Context, queries []query) ([]question, error) {
 	if m.encoder == nil {
-		return quantizeAll(queries)
+		return m.quantizeAll(queries)
 	}
 	bar := m.app.progress("encoding questions", len(queries))
 	defer bar.end()
@@ -77,10 +79,10 @@ func (m *memory) prepare(ctx context.Context, queries []query) ([]question, erro
 	return out, nil
 }
 
-func quantizeAll(queries []query) ([]question, error) {
+func (m *memory) quantizeAll(queries []query) ([]question, error) {
 	out := make([]question, len(queries))
 	for i, q := range queries {
-		asked, err := index.QuantizeQuery(q.vectors, q.width, nil, rankedHits)
+		asked, err := m.quantize(q.vectors, q.width, nil, rankedHits)
 		if err != nil {
 			return nil, fmt.Errorf("vectors of query %q: %w", q.ID, err)
 		}
@@ -150,4 +152,31 @@ func (m *memory) rank(ctx context.Context, queries []query, questions []question
 		bar.add(1)
 	}
 	return rankings, eval.Percentile(times, .5), nil
+}
+
+// recallOptions is the flag that says how much of the exact answer is to be found.
+type recallOptions struct{ recall string }
+
+func (o *recallOptions) register(f *pflag.FlagSet) {
+	f.StringVar(&o.recall, "recall-target", "", "share of the exact answer to find: 0.9, 0.95, 0.99 or exact (default exact)")
+}
+
+func (o *recallOptions) target() (retrieval.Target, error) {
+	if o.recall == "" {
+		return retrieval.Exact, nil
+	}
+	t, err := retrieval.ParseTarget(o.recall)
+	if err != nil {
+		err = fmt.Errorf("--recall-target: %w", err)
+	}
+	return t, err
+}
+
+// checkCodec tells before the work that a codec is none; the empty one is the default.
+func checkCodec(codec string) (retrieval.Codec, error) {
+	c := cmp.Or(retrieval.Codec(codec), retrieval.Int8)
+	if c.Bits() == 0 {
+		return c, fmt.Errorf("--codec is %q, known are %q: %w", codec, retrieval.Codecs, retrieval.ErrInvalid)
+	}
+	return c, nil
 }

@@ -158,7 +158,7 @@ func (c lenient) Deadline() (time.Time, bool) { return c.end, true }
 
 // writes are the calls that may have taken effect although no answer came.
 var writes = []string{api.Memory_Put_FullMethodName, api.Memory_Patch_FullMethodName, api.Memory_Forget_FullMethodName,
-	api.Memory_CreateCollection_FullMethodName, api.Memory_DropCollection_FullMethodName}
+	api.Memory_CreateCollection_FullMethodName, api.Memory_ChangeCollection_FullMethodName, api.Memory_DropCollection_FullMethodName}
 
 // silence is a call that ended without a word of the cluster. It wraps context.DeadlineExceeded.
 type silence struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ type searchOptions struct {
 	target
 	corpus, filter string
 	k              int
+	recall         recallOptions
 	explain        bool
 	partial        bool
 	text           textOptions
@@ -49,6 +51,7 @@ func newSearch(a *app) *cobra.Command {
 	f.IntVarP(&o.k, "k", "k", 5, "documents to show")
 	f.BoolVar(&o.explain, "explain", false, "show each question token beside the document span it matched")
 	o.text.register(c)
+	o.recall.register(f)
 	a.registerEncoder(f)
 	o.register(f)
 	o.registerCollection(f)
@@ -85,6 +88,9 @@ func (o *searchOptions) check(c *cobra.Command, args []string) error {
 			return fmt.Errorf("--%s is of a search in %s: %w", name, where, retrieval.ErrInvalid)
 		}
 	}
+	if _, err := o.recall.target(); err != nil {
+		return err
+	}
 	return o.text.check()
 }
 
@@ -92,6 +98,9 @@ func (o *searchOptions) check(c *cobra.Command, args []string) error {
 func (a *app) searchHere(ctx context.Context, text string, o searchOptions) error {
 	m, err := a.open(o.corpus, o.text, true)
 	if err != nil {
+		return err
+	}
+	if m.target, err = o.recall.target(); err != nil {
 		return err
 	}
 	qs, err := m.ask(ctx, []string{text}, o.k)
@@ -111,7 +120,7 @@ func (a *app) searchHere(ctx context.Context, text string, o searchOptions) erro
 	if len(r.Hits) == 0 {
 		a.printf("no document has a token to match\n")
 	}
-	a.printf("%s, %d tokens scored exactly\n", plural(int(r.Stats.Documents), "document"), r.Stats.Tokens)
+	a.printf("%s\n", r.Stats.scored())
 	return nil
 }
 
@@ -124,7 +133,7 @@ func (a *app) searchRemote(ctx context.Context, text string, o searchOptions) er
 	defer r.close()
 	answer, err := r.Search(ctx, &api.SearchRequest{
 		Collection: o.collection, Text: text, K: uint32(o.k), Filter: o.filter, Read: o.read, Explain: o.explain,
-		AllowPartial: o.partial, QueryTokens: uint32(o.text.queryTokens), Unweighted: o.text.noIDF,
+		AllowPartial: o.partial, RecallTarget: o.recall.recall, QueryTokens: uint32(o.text.queryTokens), Unweighted: o.text.noIDF,
 	})
 	if err != nil {
 		return err
@@ -134,10 +143,15 @@ func (a *app) searchRemote(ctx context.Context, text string, o searchOptions) er
 
 // answerJSON is what a cluster found, as --json prints it.
 func answerJSON(text string, answer *api.SearchResponse) searchJSON {
+	s := answer.Stats
 	out := searchJSON{Query: text, Hits: make([]hitJSON, len(answer.Hits)), Stats: statsJSON{
-		Documents: int64(answer.Stats.GetDocumentsScored()), Tokens: int64(answer.Stats.GetTokensScored()), Shards: int(answer.Stats.GetShards()),
-		EncodeUS: answer.Stats.GetEncodeUs(), SearchUS: answer.Stats.GetSearchUs(),
+		Documents: int64(s.GetDocumentsScored()), Tokens: int64(s.GetTokensScored()), Shards: int(s.GetShards()), EncodeUS: s.GetEncodeUs(), SearchUS: s.GetSearchUs(),
 	}}
+	if c := s.GetCascade(); c != nil {
+		out.Stats.Plan = &planJSON{int(c.Sketched), int(c.Scored)}
+		out.Stats.Sketches, out.Stats.Sketched, out.Stats.Coarse = int64(s.SketchesScanned), int64(s.DocumentsSketched), int64(s.CoarseScored)
+		out.Stats.SketchUS, out.Stats.CoarseUS, out.Stats.ScoreUS = int64(s.SketchUs), int64(s.CoarseUs), int64(s.ScoreUs)
+	}
 	for i, h := range answer.Hits {
 		out.Hits[i] = hitOf(h)
 	}
@@ -169,7 +183,7 @@ func (a *app) printAnswer(out searchJSON, filtered bool) error {
 		a.printf("shard %d did not answer: %s\n", m.Shard, m.Reason)
 	}
 	s := out.Stats
-	a.printf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
+	a.printf("%s", s.scored())
 	if s.Shards > 0 { // texts of the caller's own are in none
 		a.printf(" in %s", plural(s.Shards, "shard"))
 	}
@@ -193,6 +207,32 @@ type statsJSON struct {
 	Shards    int    `json:"shards,omitempty"`   // of a cluster, that answered
 	EncodeUS  uint32 `json:"encode_us,omitempty"`
 	SearchUS  uint32 `json:"search_us,omitempty"`
+
+	// Of a search by a plan: all but the plan added up over shards.
+	Plan     *planJSON `json:"plan,omitempty"`
+	Sketches int64     `json:"sketches_scanned,omitempty"`
+	Sketched int64     `json:"documents_sketched,omitempty"`
+	Coarse   int64     `json:"coarse_scored,omitempty"`
+	SketchUS int64     `json:"sketch_us,omitempty"`
+	CoarseUS int64     `json:"coarse_us,omitempty"`
+	ScoreUS  int64     `json:"score_us,omitempty"`
+}
+
+// scored says what was scored, and why that.
+func (s *statsJSON) scored() string {
+	out := fmt.Sprintf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
+	if s.Plan != nil {
+		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", some(s.Plan.Sketched), some(s.Plan.Scored), s.Sketches, s.Coarse)
+	}
+	return out
+}
+
+// some is a number of a plan, in which 0 leaves a stage out.
+func some(n int) string {
+	if n == 0 {
+		return "all"
+	}
+	return strconv.Itoa(n)
 }
 
 type missingJSON struct {
@@ -216,5 +256,9 @@ func (m *memory) explain(ctx context.Context, q question, alignments bool) (sear
 		}
 	}
 	s := answer.Stats
-	return searchJSON{Query: q.text, Hits: hits, Stats: statsJSON{Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments}, Load: &m.loaded}, nil
+	stats := statsJSON{Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments, Sketches: s.Sketches, Sketched: s.Sketched, Coarse: s.Coarse}
+	if p := q.Plan; !p.Exact() {
+		stats.Plan = &planJSON{p.Sketched, p.Scored}
+	}
+	return searchJSON{Query: q.text, Hits: hits, Stats: stats, Load: &m.loaded}, nil
 }

@@ -70,7 +70,7 @@ func (o *nodeOptions) options(metrics *ops.Metrics) shard.NodeOptions {
 	return shard.NodeOptions{Node: o.id, Dir: o.dir, Network: consensus.Wire{}, Listen: o.listen, Advertise: o.advertise, Seeds: o.join,
 		Expect: o.expect, Replicas: o.replicas, Shards: o.shards, Logger: o.log,
 		Index: index.Options{Kernel: o.set, Threads: o.threads}, Storage: storage.Options{OverlayBytes: o.overlayBytes},
-		SnapshotBytes: int64(o.snapshotBytes), TrailingBytes: int64(o.snapshotBytes) / 4, Dial: metrics.Dial(),
+		SnapshotBytes: int64(o.snapshotBytes), TrailingBytes: int64(o.snapshotBytes) / 4, MemoryLimit: int64(o.memoryLimit), Dial: metrics.Dial(),
 		Serve: []grpc.ServerOption{grpc.ChainUnaryInterceptor(countUnary, requests.Unary), grpc.ChainStreamInterceptor(countStream, requests.Stream)}}
 }
 

@@ -117,6 +117,7 @@ type nodeOptions struct {
 	dir                         string
 	expect, replicas, shards    int
 	snapshotBytes, overlayBytes int
+	memoryLimit                 int
 }
 
 func (o *nodeOptions) register(c *cobra.Command) {
@@ -128,6 +129,7 @@ func (o *nodeOptions) register(c *cobra.Command) {
 	f.IntVar(&o.shards, "shards", defaultShards, fmt.Sprintf("of a new cluster: shards, 1 to %d", shard.MaxShards))
 	f.IntVar(&o.snapshotBytes, "snapshot-bytes", 0, "`bytes` of a shard's log after which a snapshot is taken and the log purged (default 64 MiB)")
 	f.IntVar(&o.overlayBytes, "overlay-bytes", 0, "`bytes` of a shard's rows in memory that wait for the state file; writes wait beyond it (default 64 MiB)")
+	f.IntVar(&o.memoryLimit, "memory-limit", 0, "`bytes` of token vectors that the node keeps in memory; others lie in files of --dir that are mapped; 0: no limit")
 	o.common.register(c, "127.0.0.1:7400", "127.0.0.1:7401")
 }
 
@@ -162,6 +164,9 @@ func (o *nodeOptions) check(out io.Writer) error {
 		if bytes != 0 {
 			s.between(name, bytes, leastBytes, math.MaxInt32)
 		}
+	}
+	if o.memoryLimit != 0 {
+		s.between("memory-limit", o.memoryLimit, leastBytes, math.MaxInt)
 	}
 	return s.err()
 }

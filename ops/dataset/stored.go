@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 
 	"ostraca/retrieval"
 )
@@ -56,6 +57,56 @@ type codesJSON struct {
 	Width  int             `json:"width"`
 	Rows   []byte          `json:"rows"`
 	Scales []byte          `json:"scales"` // 16 bits a token, little-endian
+
+	// What is pooled of them: of int8 it may be left out.
+	Clusters     []byte `json:"clusters,omitempty"`
+	Coarse       []byte `json:"coarse,omitempty"`
+	CoarseScales []byte `json:"coarse_scales,omitempty"` // as scales
+	Sketch       []byte `json:"sketch,omitempty"`
+	SketchScale  uint16 `json:"sketch_scale,omitempty"` // of all of them
+}
+
+// codes returns what is written down, or why it cannot be codes.
+func (c *codesJSON) codes() (*retrieval.Codes, error) {
+	switch {
+	case len(c.Scales)%2 != 0 || len(c.CoarseScales)%2 != 0:
+		return nil, fmt.Errorf("codes: %d bytes of scales and %d of coarse_scales, want two a vector: %w", len(c.Scales), len(c.CoarseScales), retrieval.ErrInvalid)
+	case c.Width < 1 || c.Width > retrieval.MaxWidth:
+		return nil, fmt.Errorf("codes: they are %d wide, it must be 1 to %d: %w", c.Width, retrieval.MaxWidth, retrieval.ErrInvalid)
+	}
+	out := &retrieval.Codes{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: scalesOf(c.Scales), Clusters: c.Clusters}
+	if len(c.Coarse)+len(c.CoarseScales) > 0 {
+		out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: scalesOf(c.CoarseScales)}
+	}
+	if len(c.Sketch) > 0 {
+		out.Sketch = retrieval.Pooled{Rows: c.Sketch, Scales: slices.Repeat([]uint16{c.SketchScale}, len(c.Sketch)/retrieval.Stride(c.Width))}
+	}
+	return out, nil
+}
+
+func codesOf(c *retrieval.Codes) *codesJSON {
+	out := &codesJSON{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: scaleBytes(c.Scales),
+		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: scaleBytes(c.Coarse.Scales), Sketch: c.Sketch.Rows}
+	if c.Sketch.Len() > 0 {
+		out.SketchScale = c.Sketch.Scales[0]
+	}
+	return out
+}
+
+func scalesOf(b []byte) []uint16 {
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return out
+}
+
+func scaleBytes(scales []uint16) []byte {
+	out := make([]byte, 0, 2*len(scales))
+	for _, s := range scales {
+		out = binary.LittleEndian.AppendUint16(out, s)
+	}
+	return out
 }
 
 // storedJSON is a line of an export: a document of the public contract, which a put over HTTP takes too.
@@ -82,12 +133,8 @@ func (r record) stored(s *Stored, maxText int) (err error) {
 		return err
 	}
 	s.Document, s.Spans = row.Document, row.Spans
-	s.Codes = &retrieval.Codes{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: make([]uint16, len(c.Scales)/2)}
-	if len(c.Scales)%2 != 0 {
-		return r.invalid("codes: %d bytes of scales, want two a token", len(c.Scales))
-	}
-	for i := range s.Codes.Scales {
-		s.Codes.Scales[i] = binary.LittleEndian.Uint16(c.Scales[2*i:])
+	if s.Codes, err = c.codes(); err != nil {
+		return r.wrap(err)
 	}
 	d := retrieval.Document{ID: s.ID, Text: s.Text, Codes: *s.Codes, Spans: s.Spans}
 	if err := d.Validate(c.Width); err != nil {
@@ -105,10 +152,7 @@ func strict(d *json.Decoder) *json.Decoder {
 func StoredLine(s Stored) ([]byte, error) {
 	out := storedJSON{ID: s.ID, Text: s.Text, Fields: s.Fields, Spans: s.Spans}
 	if s.Codes != nil {
-		out.Codes = &codesJSON{Codec: s.Codes.Codec, Width: s.Codes.Width, Rows: s.Codes.Rows, Scales: make([]byte, 0, 2*len(s.Codes.Scales))}
-		for _, scale := range s.Codes.Scales {
-			out.Codes.Scales = binary.LittleEndian.AppendUint16(out.Codes.Scales, scale)
-		}
+		out.Codes = codesOf(s.Codes)
 	}
 	return jsonLine(out)
 }

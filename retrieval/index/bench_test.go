@@ -28,7 +28,7 @@ func BenchmarkSearch(b *testing.B) {
 				b.Fatal(err)
 			}
 			put(b, x, benchDocuments(b, 200_000/benchTokens, width)...)
-			q, err := QuantizeQuery(floats(rand.New(rand.NewPCG(3, 4)), 32, width), width, nil, 10)
+			q, err := QuantizeQuery(retrieval.Int8, floats(rand.New(rand.NewPCG(3, 4)), 32, width), width, nil, 10)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -39,6 +39,49 @@ func BenchmarkSearch(b *testing.B) {
 			b.ReportMetric(float64(x.Tokens())*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
 		})
 	}
+}
+
+// BenchmarkPlan searches 1,000,000 tokens for a query of 32 by plans of several widths, the best 10 wanted, on one goroutine.
+func BenchmarkPlan(b *testing.B) {
+	const width, documents = 128, 1_000_000 / benchTokens
+	for _, codec := range []retrieval.Codec{retrieval.Int8, retrieval.Bits4, retrieval.Bits2} {
+		x := benchIndex(b, codec, width, documents)
+		for _, p := range []retrieval.Plan{{Sketched: 50, Scored: 20}, {Sketched: 400, Scored: 60}, {Sketched: 1000, Scored: 150}, {Scored: 150}, {}} {
+			b.Run(fmt.Sprintf("%s/%d-%d", codec, p.Sketched, p.Scored), func(b *testing.B) {
+				q, err := QuantizeQuery(codec, floats(rand.New(rand.NewPCG(3, 4)), 32, width), width, nil, 10)
+				if err != nil {
+					b.Fatal(err)
+				}
+				q.Plan = p
+				b.ReportAllocs()
+				for b.Loop() {
+					search(b, x, q)
+				}
+			})
+		}
+	}
+}
+
+// benchIndex holds documents that are few different ones under many ids: how long a search takes does not depend on what it meets.
+func benchIndex(b *testing.B, codec retrieval.Codec, width, documents int) *Index {
+	rng := rand.New(rand.NewPCG(1, 2))
+	builder, err := NewBuilder(width, Options{Codec: codec, Threads: 1}, documents, documents*benchTokens)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var some [100]retrieval.Codes
+	for i := range some {
+		if some[i], err = Quantize(codec, floats(rng, benchTokens, width), width); err != nil {
+			b.Fatal(err)
+		}
+		some[i] = Pool(some[i])
+	}
+	for i := range documents {
+		if err := builder.Add(retrieval.Document{ID: fmt.Sprintf("%08d", i), Codes: some[rng.IntN(len(some))]}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return builder.Index()
 }
 
 // BenchmarkPut fills an index with 1,000 documents of 384 dimensions, some at a time.

@@ -8,39 +8,62 @@ import (
 	"ostraca/retrieval"
 )
 
-// Quantize returns the codes of a document's token vectors, rows of width floats, by docs/score.md. Rows need not be unit
-// length, and there may be none. The same row gives the same codes on every CPU, whatever its neighbours are.
+// Quantize returns the codes of a document's token vectors, rows of width floats, by docs/score.md; those of 8 bits without pooled ones, which [Pool] adds. Rows
+// need not be unit length, and there may be none. The same row gives the same codes on every CPU, whatever its neighbours are.
 //
 // Errors wrap retrieval.ErrTooLarge for more than retrieval.MaxDocumentTokens rows, else retrieval.ErrInvalid: a width out
 // of range, floats that are not whole rows, and, with the token's number, a row that has no direction (NaN, infinite, zero).
-func Quantize(vectors []float32, width int) (retrieval.Codes, error) {
+func Quantize(codec retrieval.Codec, vectors []float32, width int) (retrieval.Codes, error) {
 	n, err := countRows(vectors, width, retrieval.MaxDocumentTokens)
 	if err != nil {
 		return retrieval.Codes{}, err
 	}
-	stride := retrieval.Stride(width)
-	c := retrieval.Codes{Codec: retrieval.Int8, Width: width, Rows: make([]byte, n*stride), Scales: make([]uint16, n)}
-	x := make([]float32, width)
+	if codec.Bits() == 0 {
+		return retrieval.Codes{}, fmt.Errorf("codec %q, known are %q: %w", codec, retrieval.Codecs, retrieval.ErrInvalid)
+	}
+	x := make([]float32, n*width)
 	for t := range n {
-		if err := unit(x, vectors[t*width:]); err != nil {
+		if err := unit(x[t*width:(t+1)*width], vectors[t*width:]); err != nil {
 			return retrieval.Codes{}, fmt.Errorf("token %d: %w", t, err)
 		}
-		m := largest(x)
-		c.Scales[t] = uint16(min(max(round(float32(m*retrieval.MaxScale)), 1), retrieval.MaxScale))
-		row, step := c.Rows[t*stride:(t+1)*stride], 127/m
-		for i, v := range x {
-			row[i] = byte(code(v, step) + 128)
-		}
-		for i := width; i < stride; i++ {
-			row[i] = 128
-		}
 	}
-	return c, nil
+	if codec == retrieval.Int8 {
+		return quantize8(x, width), nil
+	}
+	return quantizePacked(codec, x, width), nil
+}
+
+// quantize8 returns codes of 8 bits of unit vectors.
+func quantize8(x []float32, width int) retrieval.Codes {
+	n, stride := len(x)/width, retrieval.Stride(width)
+	c := retrieval.Codes{Codec: retrieval.Int8, Width: width, Rows: make([]byte, n*stride), Scales: make([]uint16, n)}
+	for t := range n {
+		v := x[t*width : (t+1)*width]
+		m := largest(v)
+		c.Scales[t] = scaleOf(float64(m))
+		row8(c.Rows[t*stride:(t+1)*stride], v, 127/m)
+	}
+	return c
+}
+
+// scaleOf returns the scale of a row whose greatest code, 127, stands for m.
+func scaleOf(m float64) uint16 {
+	return uint16(min(max(math.RoundToEven(float64(float32(m)*retrieval.MaxScale)), 1), retrieval.MaxScale))
+}
+
+// row8 writes the codes of x, of 8 bits each, and pads them.
+func row8(row []byte, x []float32, step float32) {
+	for i, v := range x {
+		row[i] = byte(code(v, step) + 128)
+	}
+	for i := len(x); i < len(row); i++ {
+		row[i] = 128
+	}
 }
 
 // QuantizeQuery returns the query of token vectors, rows of width floats, that wants k hits. weights has one entry a token,
 // retrieval.UnitWeight being 1.0; nil weighs all alike. Errors are those of [Quantize] and of retrieval.Query.Validate.
-func QuantizeQuery(vectors []float32, width int, weights []uint16, k int) (*retrieval.Query, error) {
+func QuantizeQuery(codec retrieval.Codec, vectors []float32, width int, weights []uint16, k int) (*retrieval.Query, error) {
 	n, err := countRows(vectors, width, retrieval.MaxQueryTokens)
 	switch {
 	case err != nil:
@@ -55,8 +78,11 @@ func QuantizeQuery(vectors []float32, width int, weights []uint16, k int) (*retr
 		if err := unit(x[t*width:(t+1)*width], vectors[t*width:]); err != nil {
 			return nil, fmt.Errorf("token %d: %w", t, err)
 		}
+		if codec != retrieval.Int8 {
+			rotate(x[t*width : (t+1)*width])
+		}
 	}
-	q := &retrieval.Query{Codec: retrieval.Int8, Width: width, Codes: make([]int8, len(x)), Weights: slices.Clone(weights), Max: largest(x), K: k}
+	q := &retrieval.Query{Codec: codec, Width: width, Codes: make([]int8, len(x)), Weights: slices.Clone(weights), Max: largest(x), K: k}
 	for i, v := range x {
 		q.Codes[i] = int8(code(v, 127/q.Max))
 	}

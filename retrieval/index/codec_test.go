@@ -16,7 +16,7 @@ import (
 
 func quantize(t rapid.TB, x []float32, width int) retrieval.Codes {
 	t.Helper()
-	c, err := Quantize(x, width)
+	c, err := Quantize(retrieval.Int8, x, width)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +136,8 @@ func TestQuantizeRefuses(t *testing.T) {
 		"too many":  {make([]float32, retrieval.MaxDocumentTokens+1), 1, retrieval.ErrTooLarge, ""},
 		"width < 0": {nil, -1, retrieval.ErrInvalid, ""},
 	} {
-		_, err := Quantize(c.x, c.width)
-		_, queryErr := QuantizeQuery(c.x, c.width, nil, 1)
+		_, err := Quantize(retrieval.Int8, c.x, c.width)
+		_, queryErr := QuantizeQuery(retrieval.Int8, c.x, c.width, nil, 1)
 		if !errors.Is(err, c.want) || !errors.Is(queryErr, c.want) || c.says != "" && (err.Error() != c.says || queryErr.Error() != c.says) {
 			t.Errorf("%s: %v; %v", name, err, queryErr)
 		}
@@ -145,7 +145,7 @@ func TestQuantizeRefuses(t *testing.T) {
 }
 
 func TestQuantizeQuery(t *testing.T) {
-	q, err := QuantizeQuery([]float32{3, 4, 0, -2}, 2, nil, 5)
+	q, err := QuantizeQuery(retrieval.Int8, []float32{3, 4, 0, -2}, 2, nil, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestQuantizeQuery(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 	weights := []uint16{0, 65535}
-	q, err = QuantizeQuery([]float32{3, 4, 0, -2}, 2, weights, 5)
+	q, err = QuantizeQuery(retrieval.Int8, []float32{3, 4, 0, -2}, 2, weights, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,10 +161,14 @@ func TestQuantizeQuery(t *testing.T) {
 		t.Errorf("weights %v", q.Weights)
 	}
 	for name, f := range map[string]func() (*retrieval.Query, error){
-		"no tokens":  func() (*retrieval.Query, error) { return QuantizeQuery(nil, 2, nil, 5) },
-		"weights":    func() (*retrieval.Query, error) { return QuantizeQuery([]float32{1, 2}, 2, []uint16{1, 2}, 5) },
-		"k":          func() (*retrieval.Query, error) { return QuantizeQuery([]float32{1, 2}, 2, nil, 0) },
-		"no weights": func() (*retrieval.Query, error) { return QuantizeQuery([]float32{1, 2}, 2, []uint16{}, 5) },
+		"no tokens": func() (*retrieval.Query, error) { return QuantizeQuery(retrieval.Int8, nil, 2, nil, 5) },
+		"weights": func() (*retrieval.Query, error) {
+			return QuantizeQuery(retrieval.Int8, []float32{1, 2}, 2, []uint16{1, 2}, 5)
+		},
+		"k": func() (*retrieval.Query, error) { return QuantizeQuery(retrieval.Int8, []float32{1, 2}, 2, nil, 0) },
+		"no weights": func() (*retrieval.Query, error) {
+			return QuantizeQuery(retrieval.Int8, []float32{1, 2}, 2, []uint16{}, 5)
+		},
 	} {
 		if _, err := f(); !errors.Is(err, retrieval.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
@@ -181,7 +185,7 @@ func TestCodesArePinned(t *testing.T) {
 			x[i] = float32(rng.IntN(1<<24) - 1<<23)
 		}
 		c := quantize(t, x, width)
-		q, err := QuantizeQuery(x, width, nil, 1)
+		q, err := QuantizeQuery(retrieval.Int8, x, width, nil, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +203,7 @@ func TestScoreIsNearFloat64(t *testing.T) {
 	for _, width := range []int{30, 128, 384} {
 		const n, tokens = 8, 40
 		query, document := floats(rng, n, width), floats(rng, tokens, width)
-		q, err := QuantizeQuery(query, width, nil, 1)
+		q, err := QuantizeQuery(retrieval.Int8, query, width, nil, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,11 +54,17 @@ func someQuery(rng *rand.Rand, n, width, k int) *retrieval.Query {
 		weights[i] = []uint16{0, 1, retrieval.UnitWeight, math.MaxUint16}[rng.IntN(4)]
 	}
 	weights[0] = max(weights[0], 1) // not all may be 0
-	q, err := QuantizeQuery(floats(rng, n, width), width, weights, k)
+	q, err := QuantizeQuery(retrieval.Int8, floats(rng, n, width), width, weights, k)
 	if err != nil {
 		panic(err)
 	}
 	return q
+}
+
+// pooled returns a document as an index gives it back: with its pooled vectors.
+func pooled(d retrieval.Document) retrieval.Document {
+	d.Codes = Pool(d.Codes)
+	return d
 }
 
 // model is the dumb reference of an index.
@@ -107,11 +113,10 @@ func (m model) search(q *retrieval.Query) (a retrieval.Answer) {
 }
 
 func pairScore(q *retrieval.Query, t int, c retrieval.Codes, j int) int64 {
-	var dot int64
-	for i := range q.Width {
-		dot += int64(q.Codes[t*q.Width+i]) * (int64(c.Rows[j*retrieval.Stride(c.Width)+i]) - 128)
+	if c.Codec != retrieval.Int8 {
+		return packedScore(q, t, c, j)
 	}
-	return dot << retrieval.Lift(q.Width) * int64(c.Scales[j]) >> 16
+	return rowScore(q, t, c.Rows, c.Scales, j)
 }
 
 // newIndex returns an index whose steps and largest merges are small, so that small tests go every way.
@@ -140,16 +145,17 @@ func search(t testing.TB, s retrieval.Searcher, q *retrieval.Query) retrieval.An
 	return a
 }
 
-// checkShape tells what is wrong with the segments of x.
+// checkShape tells what is wrong with the segments of x, once no merge is due.
 func checkShape(t testing.TB, x *Index) {
 	t.Helper()
+	x.Settle()
 	seen := map[string]bool{}
 	parts := x.snapshot()
 	for i, p := range parts {
 		if i > 0 && parts[i-1].weight() < 2*p.weight() && parts[i-1].weight()+p.weight() <= x.limit {
 			t.Fatalf("segments of %d and %d were not merged", parts[i-1].weight(), p.weight())
 		}
-		if 2*p.weight() < p.capacity() || p.weight() == 0 {
+		if p.decayed() || p.weight() == 0 {
 			t.Fatalf("a segment of %d has %d alive", p.capacity(), p.weight())
 		}
 		documents, tokens := 0, 0

@@ -13,32 +13,36 @@ import (
 	"ostraca/retrieval/kernel"
 )
 
-const (
-	// maxMerged is the documents and tokens beyond which segments are no longer merged. It bounds the pause of a write, and
-	// the memory that a merge takes beside the segments it replaces: 200 MB at 384 dimensions.
-	maxMerged = 1 << 19
-
-	// stepWork is the multiplications between two looks at a search's context: half a millisecond of the fastest kernel.
-	stepWork = 1 << 27
-)
+// stepWork is the multiplications between two looks at a search's context: half a millisecond of the fastest kernel.
+const stepWork = 1 << 27
 
 // Options of an index. The zero value is good.
 type Options struct {
-	Threads int         // goroutines of one search at most; 0 is GOMAXPROCS
-	Kernel  *kernel.Set // nil is kernel.Best()
+	Codec   retrieval.Codec // of all documents; empty is retrieval.Int8
+	Threads int             // goroutines of one search at most; 0 is GOMAXPROCS
+	Kernel  *kernel.Set     // nil is kernel.Best()
+	Clock   func() int64    // microseconds, for the times in answers; nil: they are 0
+	Merging Merging         // what merges may take
+	Memory  Memory          // of large segments; nil: Go's
 }
 
 // Index is the documents of one shard, in memory. It is a [retrieval.Searcher] that scores every living document exactly.
 //
 // All methods are safe for concurrent use. Readers take no lock: the state is one immutable snapshot behind a pointer, and
-// whatever was read from it stays as it was. Writers wait for each other. A deleted document's memory is given back when its
-// segment is rewritten, at the latest when half of that is dead, and no reader holds it any more.
+// whatever was read from it stays as it was. Writers wait for each other, and leave the merging of
+// segments to a goroutine, which ends when nothing is to be merged (docs/live.md). A deleted document's memory is given back when its segment is rewritten, soon
+// after an eighth of that is dead, and no reader holds it any more.
 type Index struct {
+	codec          retrieval.Codec
 	width, threads int
 	kernel         *kernel.Set
-	limit, step    int // maxMerged and stepWork; less in tests
+	clock          func() int64
+	memory         Memory
+	limit, step    int // documents and tokens of a merged segment, and stepWork; less in tests
 	writing        sync.Mutex
+	numbering      *Numbering
 	state          atomic.Pointer[snapshot]
+	merger         merger
 }
 
 // New returns an empty index of vectors of the given width, 1 to retrieval.MaxWidth.
@@ -46,13 +50,24 @@ func New(width int, o Options) (*Index, error) {
 	if width < 1 || width > retrieval.MaxWidth {
 		return nil, fmt.Errorf("width is %d, it must be 1 to %d: %w", width, retrieval.MaxWidth, retrieval.ErrInvalid)
 	}
+	if o.Codec == "" {
+		o.Codec = retrieval.Int8
+	}
+	if o.Codec.Bits() == 0 {
+		return nil, fmt.Errorf("codec %q, known are %q: %w", o.Codec, retrieval.Codecs, retrieval.ErrInvalid)
+	}
+	if o.Clock == nil {
+		o.Clock = func() int64 { return 0 }
+	}
 	if o.Threads <= 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.Kernel == nil {
 		o.Kernel = kernel.Best()
 	}
-	x := &Index{width: width, threads: o.Threads, kernel: o.Kernel, limit: maxMerged, step: stepWork}
+	x := &Index{codec: o.Codec, clock: o.Clock, width: width, threads: o.Threads, kernel: o.Kernel, memory: o.Memory, step: stepWork, numbering: new(Numbering)}
+	x.limit = maxMerged / (o.Codec.RowBytes(width) + 3 + retrieval.Stride(width)/o.Codec.Pool(width)) // with scale, cluster and coarse vectors
+	x.merger = newMerger(o.Merging, &x.writing)
 	x.state.Store(new(snapshot))
 	return x, nil
 }
@@ -65,21 +80,13 @@ func (x *Index) Put(docs []retrieval.Document) error {
 	if err != nil || len(docs) == 0 {
 		return err
 	}
-	x.writing.Lock()
-	defer x.writing.Unlock()
-	next := x.snapshot().without(ids).with(fresh, x.width, x.limit)
-	x.state.Store(&next)
+	x.change(ids, x.fresh(fresh))
 	return nil
 }
 
 // Delete removes the documents of these ids and returns how many were held.
 func (x *Index) Delete(ids []string) int {
-	x.writing.Lock()
-	defer x.writing.Unlock()
-	before := x.snapshot()
-	next := before.without(ids).with(nil, x.width, x.limit)
-	x.state.Store(&next)
-	return before.documents() - next.documents()
+	return x.change(slices.Sorted(slices.Values(ids)), nil)
 }
 
 // prepare checks a batch and returns it sorted by id, as it can be kept.
@@ -89,19 +96,36 @@ func (x *Index) prepare(docs []retrieval.Document) ([]retrieval.Document, []stri
 	}
 	fresh, ids := make([]retrieval.Document, len(docs)), make([]string, len(docs))
 	for i, d := range docs {
-		if err := d.Validate(x.width); err != nil {
+		var err error
+		if fresh[i], err = x.admitted(d); err != nil {
 			return nil, nil, fmt.Errorf("number %d of the batch: %w", i, err)
 		}
-		d.Fields, d.Spans = copyFields(d.Fields), slices.Clone(d.Spans)
-		fresh[i], ids[i] = d, d.ID
 	}
-	slices.Sort(ids)
-	for i := 1; i < len(ids); i++ {
-		if ids[i] == ids[i-1] {
+	slices.SortFunc(fresh, byID)
+	for i := range fresh {
+		if ids[i] = fresh[i].ID; i > 0 && ids[i] == ids[i-1] {
 			return nil, nil, fmt.Errorf("document %q is twice in the batch: %w", ids[i], retrieval.ErrInvalid)
 		}
 	}
 	return fresh, ids, nil
+}
+
+// fresh returns a segment of documents that are sorted by id.
+func (x *Index) fresh(docs []retrieval.Document) *segment {
+	var n size
+	for i := range docs {
+		n.add(&docs[i].Codes)
+	}
+	m := x.memory
+	if n.tokens*x.codec.RowBytes(x.width) < largePut {
+		m = nil
+	}
+	g := newSegment(x.codec, x.width, n, m)
+	for _, d := range docs {
+		g.append(d)
+	}
+	g.measure()
+	return g
 }
 
 // copyFields copies what JSON can nest.
@@ -159,7 +183,7 @@ func (x *Index) Tokens() int { return x.View().Tokens() }
 func (x *Index) Bytes() int {
 	n := 0
 	for _, p := range x.snapshot() {
-		n += p.bytes + 8*len(p.dead)
+		n += p.bytes + 8*len(p.dead) + 4*len(p.numbers)
 	}
 	return n
 }

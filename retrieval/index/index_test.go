@@ -32,7 +32,7 @@ func TestPutGetDeleteList(t *testing.T) {
 	if err != nil || b.Text != "version 2" {
 		t.Fatalf("%v, %v", b, err)
 	}
-	if a, _ := x.Get("a"); !reflect.DeepEqual(a, docs[1]) {
+	if a, _ := x.Get("a"); !reflect.DeepEqual(a, pooled(docs[1])) {
 		t.Fatalf("put %+v, got %+v", docs[1], a)
 	}
 	if got := ids(x, ""); !slices.Equal(got, []string{"a", "b", "c"}) {
@@ -45,7 +45,7 @@ func TestPutGetDeleteList(t *testing.T) {
 		t.Fatal(err)
 	}
 	for after, want := range map[string][]string{"": {"b", "c"}, "a": {"b", "c"}, "b": {"c"}, "bb": {"c"}, "c": nil} {
-		if got := ids(x, after); !slices.Equal(got, want) {
+		if got := ids(x, after); !slices.Equal(got, want) || !slices.Equal(slices.Collect(x.View().IDs(after)), want) {
 			t.Fatalf("after %q: %v", after, got)
 		}
 	}
@@ -116,7 +116,7 @@ func TestNothingIsShared(t *testing.T) {
 	if c := got.Codes; cap(c.Rows) > len(c.Rows) || cap(c.Scales) > len(c.Scales) || cap(got.Spans) > len(got.Spans) {
 		t.Error("an append to what was got writes into the index")
 	}
-	if !reflect.DeepEqual(got, original()) {
+	if !reflect.DeepEqual(got, pooled(original())) {
 		t.Fatalf("%+v", got)
 	}
 	checkShape(t, x)
@@ -162,7 +162,7 @@ func TestMergesAreGeometric(t *testing.T) {
 	}
 	checkShape(t, x)
 	log := bits.Len(uint(n * 16))
-	if total := x.Len() + x.Tokens(); copied > 2*log*total || most > log+1 {
+	if total := x.Len() + x.Tokens(); copied > 2*log*total || most > log+2*maxPending {
 		t.Errorf("%d copied for %d, at most %d segments; log is %d", copied, total, most, log)
 	}
 	// Replacing the same few for ever must not pile up.
@@ -197,12 +197,24 @@ func TestLargeSegmentsAreNotMerged(t *testing.T) {
 	}
 }
 
+// What docs/score.md has as bytes per token is what an index takes, beside some constant bytes a document.
 func TestBytesPerToken(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
-	x := newIndex(t, 384, Options{})
-	put(t, x, retrieval.Document{ID: "a", Text: "0123456789", Codes: someCodes(rng, 180, 384)})
-	if over := x.Bytes() - 180*(384+2); over < 11 || over > 200 {
-		t.Fatalf("%d bytes beyond the codes of 180 tokens", over)
+	const width, tokens, some = 384, 192, 3 // whole clusters in one window
+	for codec, want := range map[retrieval.Codec]int{retrieval.Int8: 386 + 16, retrieval.Bits4: 195 + 4, retrieval.Bits3: 147 + 4, retrieval.Bits2: 99 + 4, retrieval.Bits1: 51 + 4} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		x := newIndex(t, width, Options{Codec: codec})
+		for i := range some {
+			c, err := Quantize(codec, floats(rng, tokens, width), width)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, x, retrieval.Document{ID: fmt.Sprint(i), Text: "0123456789", Codes: c})
+		}
+		const sketch, pooledScales = 386 + 2, 2 * tokens / 24
+		over := x.Bytes() - some*(tokens*want+sketch)
+		if over < some*11 || over > some*(200+pooledScales) {
+			t.Errorf("%s: %d bytes a document beyond the vectors of %d tokens", codec, over/some, tokens)
+		}
 	}
 }
 

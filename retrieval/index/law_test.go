@@ -20,10 +20,14 @@ type operation struct {
 
 // someHistory returns puts, replaces and deletes in batches, and what is left. Few kinds of codes under many ids make ties.
 func someHistory(rng *rand.Rand, width int) ([]operation, model) {
+	return someHistoryOf(rng, retrieval.Int8, width)
+}
+
+func someHistoryOf(rng *rand.Rand, codec retrieval.Codec, width int) ([]operation, model) {
 	var history []operation
 	left, codes := model{}, []retrieval.Codes{{Width: width}}
 	for n := range 5 {
-		codes = append(codes, someCodes(rng, 1+n*n*3, width))
+		codes = append(codes, someCodesOf(rng, codec, 1+n*n*3, width))
 	}
 	for version := range 40 {
 		var op operation
@@ -35,6 +39,9 @@ func someHistory(rng *rand.Rand, width int) ([]operation, model) {
 				continue
 			}
 			d := someDocument(rng, id, width, version)
+			if codec != retrieval.Int8 {
+				d.Codes = someCodesOf(rng, codec, d.Codes.Len(), width)
+			}
 			if rng.IntN(2) == 0 {
 				d.Codes, d.Spans = codes[rng.IntN(len(codes))], nil
 			}
@@ -69,13 +76,22 @@ func play(t *testing.T, history []operation, n int, place func(id string) int, o
 	return union
 }
 
-// Law 1: N shards answer as one, bit by bit, and as the formula says, whatever the kernel, the threads, the placement and
+// Law 1: N shards answer as one, bit by bit, and as the formula says, whatever the codec, the kernel, the threads, the placement and
 // the history.
 func TestShardsAnswerAsOne(t *testing.T) {
-	const width = 21
+	for codec, width := range map[retrieval.Codec]int{retrieval.Int8: 21, retrieval.Bits4: 18, retrieval.Bits3: 20, retrieval.Bits2: 21, retrieval.Bits1: 33} {
+		t.Run(string(codec), func(t *testing.T) { shardsAnswerAsOne(t, codec, width) })
+	}
+}
+
+func shardsAnswerAsOne(t *testing.T, codec retrieval.Codec, width int) {
+	threads := map[retrieval.Codec][]int{retrieval.Int8: {1, 2, 3}, retrieval.Bits4: {1}, retrieval.Bits3: {2}, retrieval.Bits2: {2}, retrieval.Bits1: {3}}
 	rng := rand.New(rand.NewPCG(7, 8))
-	history, left := someHistory(rng, width)
+	history, left := someHistoryOf(rng, codec, width)
 	queries := []*retrieval.Query{someQuery(rng, 1, width, 1), someQuery(rng, 3, width, 1), someQuery(rng, 40, width, 1)}
+	for _, q := range queries {
+		q.Codec = codec
+	}
 	byHash := func(id string) int {
 		h := fnv.New32a()
 		h.Write([]byte(id))
@@ -86,9 +102,9 @@ func TestShardsAnswerAsOne(t *testing.T) {
 		random[fmt.Sprint("d", i)] = rng.IntN(1000)
 	}
 	for _, set := range kernel.All() {
-		for _, threads := range []int{1, 2, 3} {
+		for _, threads := range threads[codec] {
 			t.Run(fmt.Sprintf("%s/%d", set.Name(), threads), func(t *testing.T) {
-				o := Options{Threads: threads, Kernel: set}
+				o := Options{Codec: codec, Threads: threads, Kernel: set}
 				one := play(t, history, 1, func(string) int { return 0 }, o, width)
 				unions := []retrieval.Union{one}
 				for _, n := range []int{3, 7} {

@@ -55,6 +55,7 @@ func TestReadersSeeSnapshots(t *testing.T) {
 	for range 3 {
 		readers.Go(func() { readSnapshots(t, x, q, sums, rounds, done) })
 	}
+	readers.Go(func() { readPlanned(t, x, q, sums, done) })
 	for v := range versions {
 		for p := range pairs {
 			docs := version(width, p, v)
@@ -71,6 +72,41 @@ func TestReadersSeeSnapshots(t *testing.T) {
 	close(done)
 	readers.Wait()
 	checkShape(t, x)
+}
+
+// readPlanned searches by plans: whatever they find is of one moment and scored exactly.
+func readPlanned(t *testing.T, x *Index, q *retrieval.Query, sums []map[int64]int, done <-chan struct{}) {
+	plans := []retrieval.Plan{{Sketched: 9, Scored: 4}, {Sketched: 5}, {Scored: 5}, {Sketched: 2 * pairs, Scored: 2 * pairs}}
+	for i := 0; ; i++ {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		ask := *q
+		ask.Plan = plans[i%len(plans)]
+		a, err := x.Search(t.Context(), &ask)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		found := map[string]int64{}
+		for _, h := range a.Hits {
+			found[h.ID] = h.Sum
+		}
+		for p := range pairs {
+			left, ok := found[fmt.Sprint("left", p)]
+			right, both := found[fmt.Sprint("right", p)]
+			sum := left
+			if !ok {
+				sum = right
+			}
+			if _, known := sums[p][sum]; ok && both && left != right || (ok || both) && !known {
+				t.Errorf("pair %d by %+v: %v %v with sums %d and %d", p, ask.Plan, ok, both, left, right)
+				return
+			}
+		}
+	}
 }
 
 func readSnapshots(t *testing.T, x *Index, q *retrieval.Query, sums []map[int64]int, rounds chan<- struct{}, done <-chan struct{}) {

@@ -2,53 +2,78 @@ package index
 
 import (
 	"context"
-	"fmt"
+	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"ostraca/retrieval"
 	"ostraca/retrieval/kernel"
 )
 
-// Search scores every living document that has tokens, and returns the best by docs/score.md. The answer does not depend on
-// the number of threads, the kernel, or how documents lie in segments. An error wraps retrieval.ErrInvalid or
+// Search returns the best of the documents that the query's plan scores, by docs/score.md; without a plan, of all living documents that have tokens. The
+// answer does not depend on the number of threads, the kernel, or how documents lie in segments. An error wraps retrieval.ErrInvalid or
 // retrieval.ErrTooLarge for the query, or the context's, which is looked at between documents, every stepWork.
 func (v View) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
 	if err := v.check(q); err != nil {
 		return retrieval.Answer{}, err
 	}
-	x, parts := v.index, v.parts
-	rows := 0
-	for _, p := range parts {
-		rows += len(p.scales)
+	search := v.exact
+	if !q.Plan.Exact() {
+		search = v.planned
 	}
-	step := max(1, x.step/(q.Width*q.Len()))
+	start := v.index.clock()
+	answer, err := search(ctx, q)
+	runtime.KeepAlive(v.parts) // rows were read that the garbage collector does not see
+	if err != nil {
+		return retrieval.Answer{}, err
+	}
+	answer.Stats.Segments = int64(len(v.parts))
+	answer.Stats.Micros.Score += v.index.clock() - start - answer.Stats.Micros.Sketch - answer.Stats.Micros.Coarse
+	return answer, nil
+}
+
+// exact scores everything.
+func (v View) exact(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
+	rows := 0
+	for _, p := range v.parts {
+		rows += len(p.fine.scales)
+	}
+	step := max(1, v.index.step/(q.Width*q.Len()))
 	steps := (rows + step - 1) / step
-	answers := make([]retrieval.Answer, max(1, min(x.threads, steps)))
-	var taken atomic.Int64
-	work := func(worker int) {
-		s := newScan(q, x.kernel)
-		for ctx.Err() == nil {
-			i := int(taken.Add(1)) - 1
-			if i >= steps {
-				break
-			}
-			s.rows(parts, i*step, (i+1)*step)
+	answers := make([]retrieval.Answer, max(1, min(v.index.threads, steps)))
+	err := v.index.share(ctx, steps, len(answers), func(worker int, take func() int) {
+		s := newScan(q, v.index.kernel)
+		for i := take(); i >= 0; i = take() {
+			s.rows(v.parts, i*step, (i+1)*step)
 		}
 		answers[worker] = s.answer()
+	})
+	if err != nil {
+		return retrieval.Answer{}, err
 	}
-	var others sync.WaitGroup
-	for worker := 1; worker < len(answers); worker++ {
-		others.Go(func() { work(worker) })
+	return retrieval.Merge(q.K, answers...), nil
+}
+
+// planned scores candidates.
+func (v View) planned(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
+	found, stats, err := v.candidates(ctx, q)
+	if err != nil {
+		return retrieval.Answer{}, err
 	}
-	work(0)
-	others.Wait()
-	if int(taken.Load()) < steps { // only a context makes workers leave steps
-		return retrieval.Answer{}, fmt.Errorf("search: %w", ctx.Err())
+	const some = 16
+	pieces := (len(found) + some - 1) / some
+	answers := make([]retrieval.Answer, max(1, min(v.index.threads, pieces/4)))
+	err = v.index.share(ctx, pieces, len(answers), func(worker int, take func() int) {
+		s := newScan(q, v.index.kernel)
+		for i := take(); i >= 0; i = take() {
+			s.candidates(v.parts, found[i*some:min((i+1)*some, len(found))])
+		}
+		answers[worker] = s.answer()
+	})
+	if err != nil {
+		return retrieval.Answer{}, err
 	}
 	answer := retrieval.Merge(q.K, answers...)
-	answer.Stats.Segments = int64(len(parts))
+	answer.Stats = answer.Stats.Add(stats)
 	return answer, nil
 }
 
@@ -64,6 +89,18 @@ func newScan(q *retrieval.Query, set *kernel.Set) *scan {
 	return &scan{query: q, maxsim: set.NewMaxSim(q.Codes, q.Len(), q.Width, retrieval.Lift(q.Width))}
 }
 
+// candidates scores some documents, and fetches the next while it scores one.
+func (s *scan) candidates(parts snapshot, some []candidate) {
+	for i, x := range some {
+		if i+1 < len(some) {
+			next := some[i+1]
+			s.next(parts[next.part].codes(int(next.at)))
+		}
+		p := parts[x.part]
+		s.score(p.records[x.at].id, p.codes(int(x.at)))
+	}
+}
+
 // rows scores the living documents that begin in a range of all parts' rows.
 func (s *scan) rows(parts snapshot, from, to int) {
 	for _, p := range parts {
@@ -72,19 +109,16 @@ func (s *scan) rows(parts snapshot, from, to int) {
 				s.score(p.records[i].id, p.codes(i))
 			}
 		}
-		from, to = from-len(p.scales), to-len(p.scales)
+		from, to = from-len(p.fine.scales), to-len(p.fine.scales)
 	}
 }
 
 // score meets one document, and allocates only for the first K.
 func (s *scan) score(id string, c retrieval.Codes) {
-	s.maxsim.Score(c.Rows, c.Scales)
+	s.meet(c)
 	s.stats.Documents++
 	s.stats.Tokens += int64(c.Len())
-	hit := retrieval.Hit{ID: id}
-	for t, w := range s.query.Weights {
-		hit.Sum += int64(w) * int64(s.maxsim.Best[t])
-	}
+	hit := retrieval.Hit{ID: id, Sum: s.sum()}
 	switch {
 	case len(s.best) < s.query.K:
 		hit.Alignments = make([]retrieval.Alignment, s.query.Len())
@@ -101,6 +135,41 @@ func (s *scan) score(id string, c retrieval.Codes) {
 		s.best[0] = hit
 		s.sink(0)
 	}
+}
+
+// next has the codes of the document after the next one fetched.
+func (s *scan) next(c retrieval.Codes) {
+	if c.Codec == retrieval.Int8 {
+		s.maxsim.Next(c.Rows, c.Scales)
+		return
+	}
+	s.maxsim.NextResidual(kernel.Residual{Rows: c.Rows, Scales: c.Scales, Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: c.Coarse.Scales})
+}
+
+// meet sets the alignments of a document's codes.
+func (s *scan) meet(c retrieval.Codes) {
+	if c.Codec == retrieval.Int8 {
+		s.maxsim.Score(c.Rows, c.Scales)
+		return
+	}
+	n, first, bytes, stride := c.Len(), 0, c.Codec.RowBytes(c.Width), retrieval.Stride(c.Width)
+	s.maxsim.Reset()
+	for i := range retrieval.Windows(n) {
+		from, to, count := retrieval.Window(i, n, c.Codec.Pool(c.Width))
+		s.maxsim.AddResidual(kernel.Residual{
+			Rows: c.Rows[from*bytes : to*bytes], Scales: c.Scales[from:to], Bits: c.Codec.Bits(), Table: tables[c.Codec],
+			Clusters: c.Clusters[from:to], Coarse: c.Coarse.Rows[first*stride : (first+count)*stride], CoarseScales: c.Coarse.Scales[first : first+count],
+		}, from)
+		first += count
+	}
+}
+
+// sum returns the weighted sum of the alignments of what was met last.
+func (s *scan) sum() (sum int64) {
+	for t, w := range s.query.Weights {
+		sum += int64(w) * int64(s.maxsim.Best[t])
+	}
+	return sum
 }
 
 // align copies the alignment of the document that was scored last.

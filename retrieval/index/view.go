@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 
 	"ostraca/retrieval"
@@ -16,11 +17,11 @@ type View struct {
 	parts snapshot
 }
 
-// Get returns a document, or an error wrapping retrieval.ErrNotFound. It is the index's memory: the caller must not change
-// what it points to, and keeps its whole segment in memory as long as it keeps its codes.
+// Get returns a document, or an error wrapping retrieval.ErrNotFound. Its codes are the index's memory, unless it has
+// a [Memory] of its own: the caller must not change what they point to, and keeps their whole segment in memory as long as it keeps them.
 func (v View) Get(id string) (retrieval.Document, error) {
 	if p, i, ok := v.lookup(id); ok {
-		return p.document(i), nil
+		return p.lent(i), nil
 	}
 	return retrieval.Document{}, fmt.Errorf("document %q: %w", id, retrieval.ErrNotFound)
 }
@@ -37,25 +38,21 @@ func (v View) lookup(id string) (part, int, bool) {
 // List yields the documents whose ids are above after, by id; "" starts at the first. Documents are as from [View.Get].
 func (v View) List(after string) iter.Seq[retrieval.Document] {
 	return func(yield func(retrieval.Document) bool) {
-		next := make([]int, len(v.parts))
-		for i, p := range v.parts {
-			at, held := p.find(after)
-			if held {
-				at++
-			}
-			next[i] = p.alive(at)
-		}
-		for {
-			best := -1
-			for i, p := range v.parts {
-				if next[i] < len(p.records) && (best < 0 || p.records[next[i]].id < v.parts[best].records[next[best]].id) {
-					best = i
-				}
-			}
-			if best < 0 || !yield(v.parts[best].document(next[best])) {
+		for p, i := range v.parts.walk(after) {
+			if !yield(p.lent(i)) {
 				return
 			}
-			next[best] = v.parts[best].alive(next[best] + 1)
+		}
+	}
+}
+
+// IDs yields the ids of the documents that List yields, which costs less.
+func (v View) IDs(after string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for p, i := range v.parts.walk(after) {
+			if !yield(p.records[i].id) {
+				return
+			}
 		}
 	}
 }
@@ -75,6 +72,7 @@ func (v View) Score(ctx context.Context, q *retrieval.Query, ids []string) (retr
 			s.score(id, p.codes(i))
 		}
 	}
+	runtime.KeepAlive(v.parts) // rows were read that the garbage collector does not see
 	answer := s.answer()
 	answer.Stats.Segments = int64(len(v.parts))
 	return answer, nil
@@ -84,6 +82,9 @@ func (v View) Score(ctx context.Context, q *retrieval.Query, ids []string) (retr
 func (v View) check(q *retrieval.Query) error {
 	if err := q.Validate(); err != nil {
 		return err
+	}
+	if q.Codec != v.index.codec {
+		return fmt.Errorf("query of codec %q, the index holds %q: %w", q.Codec, v.index.codec, retrieval.ErrInvalid)
 	}
 	if q.Width != v.index.width {
 		return fmt.Errorf("query is %d wide, the index %d: %w", q.Width, v.index.width, retrieval.ErrInvalid)

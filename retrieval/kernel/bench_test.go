@@ -14,10 +14,7 @@ func BenchmarkGemm8(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%dx%dx%d", s.name, m, n, k), func(b *testing.B) {
 				w := s.Pack(codes(rng, n*k), n, k)
 				a, c := bytesOf(rng, m*k), make([]int32, m*n)
-				for b.Loop() {
-					s.Gemm8(c, a, w, m)
-				}
-				b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gop/s")
+				rate(b, s, float64(m), 2*float64(m*n*k), func() { s.Gemm8(c, a, w, m) })
 			})
 		}
 	}

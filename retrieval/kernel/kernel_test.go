@@ -175,6 +175,38 @@ func TestRows(t *testing.T) {
 	})
 }
 
+// TestRowStrides has rows of several steps, and of more numbers than are to be done: those behind stay as they are.
+func TestRowStrides(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for _, d := range [][5]int{{16, 16, 16, 16, 5}, {32, 40, 33, 48, 3}, {48, 51, 64, 50, 4}, {384, 400, 390, 384, 2}, {64, 80, 96, 64, 1}} {
+			cols, ldx, ldy, ldw, rows := d[0], d[1], d[2], d[3], d[4]
+			name := fmt.Sprintf("%d of %d, %d and %d, %d rows", cols, ldx, ldy, ldw, rows)
+			x, c := floats(rng, (rows-1)*ldx+cols, 100), make([]int32, (rows-1)*ldw+cols)
+			for i := range c {
+				c[i] = rng.Int32N(1<<26) - 1<<25
+			}
+			for i := range x {
+				if i%ldx >= cols {
+					x[i] = 1e9 // no bound of what is to be done
+				}
+			}
+			lo, hi := s.Bounds(x, ldx, cols, rows)
+			lo2, hi2 := twin.Bounds(x, ldx, cols, rows)
+			sameBits(t, "Bounds "+name, []float32{lo, hi}, []float32{lo2, hi2})
+			got, want := fill(rows*ldy, float32(-3)), fill(rows*ldy, float32(-3))
+			s.Spread(got, ldy, c, ldw, .25, cols, rows)
+			twin.Spread(want, ldy, c, ldw, .25, cols, rows)
+			sameBits(t, "Spread "+name, got, want)
+			w0, w1 := fill(rows*ldw, int16(-3)), fill(rows*ldw, int16(-3))
+			s.Quantize16(w0, ldw, x, ldx, 100, cols, rows)
+			twin.Quantize16(w1, ldw, x, ldx, 100, cols, rows)
+			if !slices.Equal(w0, w1) {
+				t.Fatalf("Quantize16 %s differs", name)
+			}
+		}
+	})
+}
+
 // TestSoftmaxPadding: padding takes no probability, whatever the scale, 0 included.
 func TestSoftmaxPadding(t *testing.T) {
 	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {

@@ -15,13 +15,19 @@ func gemm16NEON(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, m 
 //go:noescape
 func scanNEON(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, next int, panels int)
 
-// maxsimNEON is maxsim on one panel, without bias.
+// maxsimNEON is maxsim on one panel, without bias; with base, it is residual.
 //
 //go:noescape
-func maxsimNEON(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
+func maxsimNEON(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int, base *int32, ldbase int, clusters *byte)
+
+//go:noescape
+func scoresNEON(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)
 
 //go:noescape
 func unpackNEON(dst *byte, src *byte, table *byte, plane int, bits int, rows int)
+
+//go:noescape
+func unpack3NEON(dst *byte, src *byte, table *byte, plane int, rows int)
 
 //go:noescape
 func prefetchNEON(p *byte, n int)

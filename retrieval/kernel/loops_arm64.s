@@ -247,6 +247,99 @@ rowEnd:
 	BNE  row
 	RET
 
+// LOOK stores what stands for two blocks of codes, both in a byte of v, at R9 and R10; what is a register or its first byte.
+#define LOOK(v, what) \
+	VAND   V27.B16, v.B16, V4.B16;     \
+	VTBL   V4.B16, [V31.B16], V4.B16;  \
+	VST1.P what, (R9)(R3);             \
+	VUSHR  $4, v.B16, V4.B16;          \
+	VTBL   V4.B16, [V31.B16], V4.B16;  \
+	VST1.P what, (R10)(R3)
+
+// CODES sets V3 to the low bits, in lo, and the high bits, in hi, that are where they shall be.
+#define CODES(lo, hi) \
+	VAND V29.B16, lo.B16, V3.B16; \
+	VBIT V28.B16, hi.B16, V3.B16
+
+// STEP3 unpacks a step of all eight blocks: the low bits of the even ones and of the odd ones, and the high bits.
+#define STEP3(even, odd, high, what) \
+	ADD    R1, R8, R11;             \
+	ADD    R0, R8, R9;              \
+	ADD    R3<<2, R9, R10;          \
+	VLD1.P (R11)(R3), even;         \
+	VLD1.P (R11)(R3), odd;          \
+	VLD1   (R11), high;             \
+	VSHL   $2, V2.B16, V5.B16;      \
+	CODES(V0, V5);                  \
+	LOOK(V3, what);                 \
+	VSHL   $1, V2.B16, V5.B16;      \
+	CODES(V1, V5);                  \
+	LOOK(V3, what);                 \
+	VUSHR  $2, V0.B16, V0.B16;      \
+	CODES(V0, V2);                  \
+	LOOK(V3, what);                 \
+	VUSHR  $2, V1.B16, V1.B16;      \
+	VUSHR  $1, V2.B16, V5.B16;      \
+	CODES(V1, V5);                  \
+	LOOK(V3, what)
+
+// func unpack3NEON(dst *byte, src *byte, table *byte, plane int, rows int)
+//
+// A byte of codes holds two, of blocks 4 apart: low bits at 0 and 4, the high bit behind them. Pieces are those of unpackNEON.
+TEXT ·unpack3NEON(SB), NOSPLIT, $0-40
+	MOVD  dst+0(FP), R0
+	MOVD  src+8(FP), R1
+	MOVD  table+16(FP), R2
+	MOVD  plane+24(FP), R3
+	MOVD  rows+32(FP), R5
+	VLD1  (R2), [V31.B16]
+	VMOVI $0x33, V29.B16
+	VMOVI $0x44, V28.B16
+	VMOVI $0x0f, V27.B16
+
+row:
+	MOVD ZR, R8 // place in the plane
+	CMP  $16, R3
+	BLT  short
+
+sixteen:
+	SUB  $16, R3, R9
+	CMP  R9, R8
+	CSEL GT, R9, R8, R8
+	STEP3([V0.B16], [V1.B16], [V2.B16], [V4.B16])
+	ADD  $16, R8, R8
+	CMP  R3, R8
+	BLT  sixteen
+	JMP  rowEnd
+
+short:
+	CMP $8, R3
+	BLT byte
+
+eight:
+	SUB  $8, R3, R9
+	CMP  R9, R8
+	CSEL GT, R9, R8, R8
+	STEP3([V0.B8], [V1.B8], [V2.B8], [V4.B8])
+	ADD  $8, R8, R8
+	CMP  R3, R8
+	BLT  eight
+	JMP  rowEnd
+
+byte:
+	STEP3(V0.B[0], V1.B[0], V2.B[0], V4.B[0])
+	ADD  $1, R8, R8
+	CMP  R3, R8
+	BLT  byte
+
+rowEnd:
+	ADD  R3<<1, R3, R9
+	ADD  R9, R1, R1
+	ADD  R3<<3, R0, R0
+	SUBS $1, R5, R5
+	BNE  row
+	RET
+
 // func prefetchNEON(p *byte, n int)
 TEXT ·prefetchNEON(SB), NOSPLIT, $0-16
 	MOVD p+0(FP), R0

@@ -133,31 +133,52 @@ done:
 	BNE  document
 	RET
 
-// FOLD takes four columns of a row, dots in x, into best and pos: the row's scale << 15 is in V28, the lift in V29, its
-// position in V30. The doubled product's high half is the product with the scale, shifted right by 16: exact, and rounded
-// towards minus infinity. V20 is lost.
+// SCORE makes scores of four columns of a row, dots in x: the row's scale << 15 is in V28, the lift in V29. The doubled product's high half is the product
+// with the scale, shifted right by 16: exact, and rounded towards minus infinity.
+#define SCORE(x) \
+	SSHL(29, x, x);    \
+	SQDMULH(28, x, x)
+
+// SCALE spreads the scale at an address for SCORE; R23 is lost.
+#define SCALE(at) \
+	MOVHU at, R23;      \
+	LSL   $15, R23, R23; \
+	VDUP  R23, V28.S4
+
+// FOLD takes four columns of a row, scores in x, into best and pos; its position is in V30. V20 is lost.
 #define FOLD(x, best, pos) \
-	SSHL(29, x, x);                   \
-	SQDMULH(28, x, x);                \
-	CMGT(best, x, 20);                \
-	VBIT V20.B16, V30.B16, pos.B16;   \
+	CMGT(best, x, 20);              \
+	VBIT V20.B16, V30.B16, pos.B16; \
 	SMAX(x, best, best)
 
-// TAKE folds a row's products, in a to d, with its scale at scale, and counts its position up to the row after.
-#define TAKE(a, b, c, d, scale) \
-	MOVHU scale, R23;               \
-	LSL   $15, R23, R23;            \
-	VDUP  R23, V28.S4;              \
-	FOLD(a, 24, V16);               \
-	FOLD(b, 25, V17);               \
-	FOLD(c, 26, V18);               \
-	FOLD(d, 27, V19);               \
-	VADD  V22.S4, V30.S4, V30.S4
+// TAKE folds a row's products, in the registers from x on, with its scale, beginning from the scores of its cluster where there are such (the base at R24, rows
+// of R25 bytes); R8 counts the positions.
+#define TAKE(x, a, b, c, d, scale, cluster, plain) \
+	VDUP  R8, V30.S4;      \
+	ADD   $1, R8, R8;      \
+	SCALE(scale);          \
+	SCORE(x);              \
+	SCORE(x + 1);          \
+	SCORE(x + 2);          \
+	SCORE(x + 3);          \
+	CBZ   R24, plain;      \
+	MOVBU cluster, R23;    \
+	MADD  R25, R24, R23, R23; \
+	VLD1  (R23), [V20.S4, V21.S4, V22.S4, V23.S4]; \
+	VADD  V20.S4, a.S4, a.S4; \
+	VADD  V21.S4, b.S4, b.S4; \
+	VADD  V22.S4, c.S4, c.S4; \
+	VADD  V23.S4, d.S4, d.S4; \
+plain:                   \
+	FOLD(x, 24, V16);      \
+	FOLD(x + 1, 25, V17);  \
+	FOLD(x + 2, 26, V18);  \
+	FOLD(x + 3, 27, V19)
 
-// func maxsimNEON(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
+// func maxsimNEON(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int, base *int32, ldbase int, clusters *byte)
 //
 // One panel. A last row that stands for rows that are not there scores no more than itself, so their positions never count.
-TEXT ·maxsimNEON(SB), NOSPLIT, $0-96
+TEXT ·maxsimNEON(SB), NOSPLIT, $0-120
 	MOVD  best+0(FP), R0
 	MOVD  pos+8(FP), R1
 	MOVD  rows+16(FP), R2
@@ -170,11 +191,14 @@ TEXT ·maxsimNEON(SB), NOSPLIT, $0-96
 	MOVD  fetch+72(FP), R9
 	MOVD  last+80(FP), R10
 	MOVD  rate+88(FP), R11
+	MOVD  base+96(FP), R24
+	MOVD  ldbase+104(FP), R25
+	MOVD  clusters+112(FP), R26
 	MUL   R4, R11, R11
 	LSR   $1, R11, R11 // bytes to fetch during a block of four rows
 	MOVD  R9, R12
 	VDUP  R7, V29.S4
-	VDUP  R8, V30.S4
+	MOVD  $1, R7
 	VMOVI $128, V31.B16
 	VLD1  (R0), [V24.S4, V25.S4, V26.S4, V27.S4]
 
@@ -202,17 +226,17 @@ fetched:
 	ZERO4(V12, V13, V14, V15)
 	ROWS4(R4, R3, R23, R19, R20, R21, R22)
 	BLOCK8(four, one, rest, end)
-	MOVD  $2, R13
+	LSL   $1, R7, R13
 	ROWS4(R13, R3, R23, R6, R20, R21, R22)
-	MOVD  $1, R23
-	VDUP  R23, V22.S4
+	ROWS4(R7, R3, R23, R26, R13, R14, R15)
 	VLD1  (R1), [V16.S4, V17.S4, V18.S4, V19.S4]
-	TAKE(0, 1, 2, 3, (R6))
-	TAKE(4, 5, 6, 7, (R20))
-	TAKE(8, 9, 10, 11, (R21))
-	TAKE(12, 13, 14, 15, (R22))
+	TAKE(0, V0, V1, V2, V3, (R6), (R26), plain0)
+	TAKE(4, V4, V5, V6, V7, (R20), (R13), plain1)
+	TAKE(8, V8, V9, V10, V11, (R21), (R14), plain2)
+	TAKE(12, V12, V13, V14, V15, (R22), (R15), plain3)
 	VST1  [V16.S4, V17.S4, V18.S4, V19.S4], (R1)
 	ADD   $8, R6, R6
+	ADD   $4, R26, R26
 	ADD   R4<<2, R2, R2
 	SUBS  $4, R3, R3
 	BGT   block
@@ -222,7 +246,37 @@ fetched:
 single:
 	ROW8(four1, one1, rest1, end1)
 	VLD1 (R1), [V16.S4, V17.S4, V18.S4, V19.S4]
-	TAKE(0, 1, 2, 3, (R6))
+	TAKE(0, V0, V1, V2, V3, (R6), (R26), plain)
 	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R1)
 	VST1 [V24.S4, V25.S4, V26.S4, V27.S4], (R0)
+	RET
+
+// func scoresNEON(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)
+TEXT ·scoresNEON(SB), NOSPLIT, $0-64
+	MOVD out+0(FP), R0
+	MOVD ldo+8(FP), R1
+	MOVD c+16(FP), R2
+	MOVD ldc+24(FP), R3
+	MOVD bias+32(FP), R4
+	MOVD scales+40(FP), R6
+	MOVD lift+48(FP), R7
+	MOVD rows+56(FP), R8
+	VDUP R7, V29.S4
+	VLD1 (R4), [V4.S4, V5.S4, V6.S4, V7.S4]
+
+row:
+	VLD1.P (R2)(R3), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VSUB   V4.S4, V0.S4, V0.S4
+	VSUB   V5.S4, V1.S4, V1.S4
+	VSUB   V6.S4, V2.S4, V2.S4
+	VSUB   V7.S4, V3.S4, V3.S4
+	SCALE((R6))
+	ADD    $2, R6, R6
+	SCORE(0)
+	SCORE(1)
+	SCORE(2)
+	SCORE(3)
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], (R0)(R1)
+	SUBS   $1, R8, R8
+	BNE    row
 	RET

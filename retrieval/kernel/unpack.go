@@ -43,13 +43,15 @@ func (s *Set) Unpack(dst, src []byte, rows, stride, bits int, table *Table) {
 // leastPlane is how many bytes of a plane the assembly takes at least.
 const leastPlane = 4
 
-// planes adds to codes those in a row of planes of so many bits each, from bit lift on.
+// planes adds to codes those in a row of planes of so many bits each, at bit lift.
 func planes(codes, row []byte, bits, lift int) {
 	mask := byte(1<<bits - 1)
-	for at := 0; at < len(codes); at += len(row) {
+	for shift := 0; shift < 8; shift += bits {
+		plane := codes[:len(row)]
 		for i, c := range row {
-			codes[at+i] |= c >> (bits * (at / len(row))) & mask << lift
+			plane[i] |= c >> shift & mask << lift
 		}
+		codes = codes[len(row):]
 	}
 }
 

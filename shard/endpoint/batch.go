@@ -60,12 +60,14 @@ func (s *Service) askBatch(ctx context.Context, q *api.SearchBatchRequest) []one
 		x := &all[i]
 		x.SearchRequest = proto.CloneOf(search)
 		x.Collection = q.GetCollection()
+		var o shard.AskOptions
 		if c := search.GetCollection(); c != "" && c != q.GetCollection() {
 			x.err = fmt.Errorf("it is of collection %q, in a batch of %q: leave that out: %w", c, q.GetCollection(), retrieval.ErrInvalid)
+		} else if o, x.err = searchOptions(search); x.err != nil {
+			continue
 		} else if x.err = checkQuestion(search); x.err == nil && len(search.GetTokens()) > 0 {
-			x.asked, x.err = s.ask(ctx, x.Collection, search, kOf(search))
+			x.asked, x.err = s.ask(ctx, x.Collection, search, o)
 		} else if x.err == nil {
-			o := optionsOf(search, kOf(search))
 			alike[o] = append(alike[o], i)
 		}
 	}

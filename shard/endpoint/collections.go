@@ -27,7 +27,7 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("create collection: %w", err)
-	case there && !sameKind(held, c):
+	case there && !held.SameCodes(c): // key, epoch and calibration are its own
 		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, shard.ErrExists)
 	case !there:
 		if _, err := s.router.Configure(ctx, name, shard.Configure{Change: shard.Create, Configuration: c}); err != nil {
@@ -35,12 +35,6 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 		}
 	}
 	return s.collection(ctx, name)
-}
-
-// sameKind tells whether a collection that is held is what was asked for: its key and epoch are its own.
-func sameKind(held, asked shard.Configuration) bool {
-	asked.Key, asked.Epoch = held.Key, held.Epoch
-	return held == asked
 }
 
 // configuration returns what a collection is to be. Its vectors are of the encoder, or from outside; where it is to hold fewer dimensions than
@@ -133,6 +127,9 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 		if !c.Projection.IsZero() {
 			x.Projection = c.Projection.Sample().String()
 		}
+		for _, p := range c.Calibration {
+			x.Calibration = append(x.Calibration, &api.Calibrated{RecallTarget: p.Target.String(), K: uint32(p.K), Plan: toPlan(p.Plan)})
+		}
 		var sum shard.CollectionStatus
 		for _, r := range furthest {
 			for _, held := range r.Collections {
@@ -148,6 +145,33 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 		out = append(out, x)
 	}
 	return out
+}
+
+// changeCollection changes what can be changed of a collection that holds documents.
+func (s *Service) changeCollection(ctx context.Context, q *api.ChangeCollectionRequest) (*api.Collection, error) {
+	name := q.GetCollection()
+	c, err := s.router.Configuration(ctx, name)
+	if err == nil && q.GetCalibration() != nil {
+		if c.Calibration, err = calibrationOf(q.GetCalibration()); err == nil {
+			_, err = s.router.Configure(ctx, name, shard.Configure{Change: shard.Alter, Configuration: c})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("change collection: %w", err)
+	}
+	return s.collection(ctx, name)
+}
+
+func calibrationOf(in *api.Calibration) (retrieval.Calibration, error) {
+	var out retrieval.Calibration
+	for i, p := range in.GetPlans() {
+		t, err := retrieval.ParseTarget(p.GetRecallTarget())
+		if err != nil {
+			return nil, fmt.Errorf("plan %d of the calibration: %w", i, err)
+		}
+		out = append(out, retrieval.Calibrated{Target: t, K: int(p.GetK()), Plan: planOf(p.GetPlan())})
+	}
+	return out, out.Validate()
 }
 
 func (s *Service) dropCollection(ctx context.Context, q *api.DropCollectionRequest) (*api.DropCollectionResponse, error) {

@@ -75,15 +75,29 @@ func toDocument(d *shard.Found, codes bool) (*api.Document, error) {
 	}
 	out := &api.Document{Id: d.ID, Text: toText(d.Text), Fields: fields, Version: d.Version}
 	if codes {
-		out.Codes = &api.Codes{Codec: string(d.Codes.Codec), Width: uint32(d.Codes.Width), Rows: d.Codes.Rows}
-		for _, scale := range d.Codes.Scales {
-			out.Codes.Scales = binary.LittleEndian.AppendUint16(out.Codes.Scales, scale)
-		}
+		out.Codes = toCodes(d.Codes.Bare())
 		for _, s := range d.Spans {
 			out.Spans = append(out.Spans, toSpan(s))
 		}
 	}
 	return out, nil
+}
+
+func toCodes(c retrieval.Codes) *api.Codes {
+	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: toScales(c.Scales),
+		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: toScales(c.Coarse.Scales), Sketch: c.Sketch.Rows}
+	if c.Sketch.Len() > 0 {
+		out.SketchScale = uint32(c.Sketch.Scales[0])
+	}
+	return out
+}
+
+func toScales(scales []uint16) []byte {
+	var out []byte
+	for _, s := range scales {
+		out = binary.LittleEndian.AppendUint16(out, s)
+	}
+	return out
 }
 
 func toText(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
@@ -150,17 +164,27 @@ func codesOf(c *api.Codes) (retrieval.Codes, error) {
 	if c == nil {
 		return retrieval.Codes{}, nil
 	}
-	if len(c.GetScales())%2 != 0 {
-		return retrieval.Codes{}, fmt.Errorf("scales have %d bytes, they are 2 a token: %w", len(c.GetScales()), retrieval.ErrInvalid)
+	switch {
+	case len(c.GetScales())%2 != 0 || len(c.GetCoarseScales())%2 != 0:
+		return retrieval.Codes{}, fmt.Errorf("scales have %d bytes and coarse_scales %d, they are 2 a vector: %w", len(c.GetScales()), len(c.GetCoarseScales()), retrieval.ErrInvalid)
+	case c.GetWidth() > retrieval.MaxWidth || c.GetWidth() == 0 && len(c.GetSketch()) > 0:
+		return retrieval.Codes{}, fmt.Errorf("codes are %d wide, it must be 1 to %d: %w", c.GetWidth(), retrieval.MaxWidth, retrieval.ErrInvalid)
+	case c.GetSketchScale() > retrieval.MaxScale:
+		return retrieval.Codes{}, fmt.Errorf("sketch_scale is %d, the limit is %d: %w", c.GetSketchScale(), retrieval.MaxScale, retrieval.ErrInvalid)
 	}
-	if c.GetWidth() > retrieval.MaxWidth {
-		return retrieval.Codes{}, fmt.Errorf("codes are %d wide, the limit is %d: %w", c.GetWidth(), retrieval.MaxWidth, retrieval.ErrInvalid)
-	}
-	out := retrieval.Codes{Codec: retrieval.Codec(c.GetCodec()), Width: int(c.GetWidth()), Rows: c.GetRows(), Scales: make([]uint16, len(c.GetScales())/2)}
-	for i := range out.Scales {
-		out.Scales[i] = binary.LittleEndian.Uint16(c.GetScales()[2*i:])
-	}
+	out := retrieval.Codes{Codec: retrieval.Codec(c.GetCodec()), Width: int(c.GetWidth()), Rows: c.GetRows(), Scales: scalesOf(c.GetScales()), Clusters: c.GetClusters()}
+	out.Coarse = retrieval.Pooled{Rows: c.GetCoarse(), Scales: scalesOf(c.GetCoarseScales())}
+	sketches := len(c.GetSketch()) / max(1, retrieval.Stride(out.Width))
+	out.Sketch = retrieval.Pooled{Rows: c.GetSketch(), Scales: slices.Repeat([]uint16{uint16(c.GetSketchScale())}, sketches)}
 	return out, nil
+}
+
+func scalesOf(b []byte) []uint16 {
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return out
 }
 
 // toError says why one of several did not take effect.

@@ -55,7 +55,7 @@ func TestCollections(t *testing.T) {
 		}{
 			{&api.CreateCollectionRequest{}, "no name"},
 			{&api.CreateCollectionRequest{Name: "Upper"}, "a-z"},
-			{&api.CreateCollectionRequest{Name: "x", Codec: "2bit"}, "int8"},
+			{&api.CreateCollectionRequest{Name: "x", Codec: "5bit"}, `"int8" "4bit"`},
 			{&api.CreateCollectionRequest{Name: "x", Encoder: "none"}, "width"},
 			{&api.CreateCollectionRequest{Name: "x", Encoder: "none", Width: 1e9}, "1024"},
 			{&api.CreateCollectionRequest{Name: "x", Encoder: "bert"}, "not the router's"},

@@ -29,7 +29,7 @@ func (s *Service) rerank(ctx context.Context, q *api.RerankRequest) (*api.Search
 		k = n
 	}
 	began := time.Now()
-	asked, err := s.ask(ctx, q.GetCollection(), q, k)
+	asked, err := s.ask(ctx, q.GetCollection(), q, optionsOf(q, k))
 	if err != nil {
 		return nil, fmt.Errorf("rerank: %w", err)
 	}
@@ -50,7 +50,7 @@ func (s *Service) rerank(ctx context.Context, q *api.RerankRequest) (*api.Search
 // score scores texts as if the collection held them: prepared in the same way, in an index of their own. It returns
 // also how long preparing them took.
 func (s *Service) score(ctx context.Context, collection string, texts []string, q *retrieval.Query) (_ *shard.SearchAnswer, encoding time.Duration, err error) {
-	held, err := index.New(q.Width, index.Options{})
+	held, err := index.New(q.Width, index.Options{Codec: q.Codec})
 	if err != nil {
 		return nil, 0, err
 	}

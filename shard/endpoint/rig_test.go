@@ -215,7 +215,8 @@ func (r *rig) byGRPC(t *testing.T, method string, q, a proto.Message) told {
 // paths of the methods, by their names.
 var paths = map[string]string{
 	"CreateCollection": "POST /v1/collections", "ListCollections": "GET /v1/collections", "DropCollection": "DELETE /v1/collections/{c}",
-	"NewOperation": "POST /v1/operations:new", "Put": "POST /v1/collections/{c}/documents:put", "Patch": "POST /v1/collections/{c}/documents:patch",
+	"ChangeCollection": "PATCH /v1/collections/{c}",
+	"NewOperation":     "POST /v1/operations:new", "Put": "POST /v1/collections/{c}/documents:put", "Patch": "POST /v1/collections/{c}/documents:patch",
 	"Forget": "POST /v1/collections/{c}:forget", "Get": "POST /v1/collections/{c}/documents:get", "List": "POST /v1/collections/{c}/documents:list",
 	"Count": "POST /v1/collections/{c}/documents:count", "Search": "POST /v1/collections/{c}:search", "SearchBatch": "POST /v1/collections/{c}:searchBatch",
 	"Rerank": "POST /v1/collections/{c}:rerank", "Encode": "POST /v1/encode", "Status": "GET /v1/status",
@@ -225,7 +226,7 @@ func (r *rig) byHTTP(t *testing.T, method string, q, a proto.Message) told {
 	t.Helper()
 	verb, path, _ := strings.Cut(paths[method], " ")
 	body := ""
-	if verb == http.MethodPost {
+	if verb == http.MethodPost || verb == http.MethodPatch {
 		b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(q)
 		if err != nil {
 			t.Fatal(err)

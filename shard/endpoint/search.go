@@ -19,18 +19,18 @@ type question interface {
 }
 
 // ask makes a query of a question.
-func (s *Service) ask(ctx context.Context, collection string, q question, k int) (*shard.Question, error) {
+func (s *Service) ask(ctx context.Context, collection string, q question, o shard.AskOptions) (*shard.Question, error) {
 	if err := checkQuestion(q); err != nil {
 		return nil, err
 	}
 	if len(q.GetTokens()) == 0 {
-		return s.router.Ask(ctx, collection, q.GetText(), optionsOf(q, k))
+		return s.router.Ask(ctx, collection, q.GetText(), o)
 	}
 	vectors, width, err := vectorsOf(q.GetTokens())
 	if err != nil {
 		return nil, err
 	}
-	return s.router.AskVectors(ctx, collection, vectors, width, k)
+	return s.router.AskVectors(ctx, collection, vectors, width, o)
 }
 
 // checkQuestion reports why a question is not one question, or nil.
@@ -48,12 +48,37 @@ func optionsOf(q question, k int) shard.AskOptions {
 	return shard.AskOptions{K: k, MaxTokens: int(q.GetQueryTokens()), Unweighted: q.GetUnweighted()}
 }
 
+// searchOptions returns how a search asks.
+func searchOptions(q *api.SearchRequest) (shard.AskOptions, error) {
+	o := optionsOf(q, kOf(q))
+	var err error
+	if q.GetRecallTarget() != "" {
+		if o.Target, err = retrieval.ParseTarget(q.GetRecallTarget()); err == nil && q.GetPlan() != nil {
+			err = fmt.Errorf("there are recall_target and plan: give the one or the other: %w", retrieval.ErrInvalid)
+		}
+	}
+	o.Plan = planOf(q.GetPlan())
+	return o, err
+}
+
+func planOf(p *api.Plan) retrieval.Plan {
+	return retrieval.Plan{Sketched: int(p.GetSketched()), Scored: int(p.GetScored())}
+}
+
+func toPlan(p retrieval.Plan) *api.Plan {
+	return &api.Plan{Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
+}
+
 func (s *Service) search(ctx context.Context, q *api.SearchRequest) (*api.SearchResponse, error) {
 	if err := shard.CheckCollection(q.GetCollection()); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
 	began := time.Now()
-	asked, err := s.ask(ctx, q.GetCollection(), q, kOf(q))
+	o, err := searchOptions(q)
+	if err != nil {
+		return nil, fmt.Errorf("search: %w", err)
+	}
+	asked, err := s.ask(ctx, q.GetCollection(), q, o)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -84,10 +109,9 @@ func (s *Service) find(ctx context.Context, q *api.SearchRequest, asked *shard.Q
 
 // found makes an answer of what was found: of hits with their documents, or of hits alone.
 func found(a *shard.SearchAnswer, asked *shard.Question, q question, explain bool, encoding, searching time.Duration) (*api.SearchResponse, error) {
-	out := &api.SearchResponse{Stats: &api.SearchStats{
-		Plan: "exact", DocumentsScored: uint64(a.Stats.Documents), TokensScored: uint64(a.Stats.Tokens), QueryTokens: uint32(asked.Len()),
-		Shards: uint32(len(a.States)), EncodeUs: uint32(encoding.Microseconds()), SearchUs: uint32(searching.Microseconds()),
-	}}
+	out := &api.SearchResponse{Stats: toStats(a.Stats, asked.Plan)}
+	out.Stats.QueryTokens, out.Stats.Shards = uint32(asked.Len()), uint32(len(a.States))
+	out.Stats.EncodeUs, out.Stats.SearchUs = uint32(encoding.Microseconds()), uint32(searching.Microseconds())
 	for i, h := range a.Hits {
 		hit, d := &api.Hit{Id: h.ID, Score: h.Score}, &shard.Found{}
 		if len(a.Documents) > 0 {
@@ -107,4 +131,16 @@ func found(a *shard.SearchAnswer, asked *shard.Question, q question, explain boo
 		out.MissingShards = append(out.MissingShards, &api.MissingShard{Shard: m.Shard, Reason: toText(m.Err.Error())})
 	}
 	return out, nil
+}
+
+// toStats tells what an answer cost, and by which plan it was found.
+func toStats(s retrieval.Stats, p retrieval.Plan) *api.SearchStats {
+	out := &api.SearchStats{
+		Plan: "exact", DocumentsScored: uint64(s.Documents), TokensScored: uint64(s.Tokens), SketchesScanned: uint64(s.Sketches), DocumentsSketched: uint64(s.Sketched),
+		CoarseScored: uint64(s.Coarse), SketchUs: uint32(s.Micros.Sketch), CoarseUs: uint32(s.Micros.Coarse), ScoreUs: uint32(s.Micros.Score),
+	}
+	if !p.Exact() {
+		out.Plan, out.Cascade = "cascade", toPlan(p)
+	}
+	return out
 }

@@ -113,6 +113,11 @@ func (s *Service) ListCollections(ctx context.Context, _ *api.ListCollectionsReq
 	return answer(s.listCollections(ctx))
 }
 
+// ChangeCollection changes what of a collection can be changed while it holds documents.
+func (s *Service) ChangeCollection(ctx context.Context, q *api.ChangeCollectionRequest) (*api.Collection, error) {
+	return answer(s.changeCollection(ctx, q))
+}
+
 // DropCollection forgets a collection and everything in it.
 func (s *Service) DropCollection(ctx context.Context, q *api.DropCollectionRequest) (*api.DropCollectionResponse, error) {
 	return answer(s.dropCollection(ctx, q))

@@ -10,19 +10,29 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"ostraca/retrieval"
 	"ostraca/shard"
 )
 
-// Collection is the collection of the conformance suite, in the configuration of [Configuration]: whoever opens a memory makes it.
+// Collection is the collection of the conformance suite: whoever opens a memory makes it, in the configuration that it is given.
 const Collection = "papers"
 
-// Conformance is what every shard.Memory promises, whatever it is made of. open returns a new memory with an empty [Collection], and
-// what tells the cluster time that operation ids are made of. It is called inside a testing/synctest bubble, once for each part.
-func Conformance(t *testing.T, open func(t *testing.T) (m shard.Memory, now func() int64)) {
-	for _, c := range []struct {
+// Conformance is what every shard.Memory promises, whatever it is made of. open returns a new memory with an empty [Collection] of a
+// configuration, and what tells the cluster time that operation ids are made of. It is called inside a testing/synctest bubble, once for each part.
+func Conformance(t *testing.T, open func(t *testing.T, c shard.Configuration) (m shard.Memory, now func() int64)) {
+	type part struct {
 		name string
 		test func(*suite)
-	}{
+	}
+	run := func(t *testing.T, config shard.Configuration, c part) {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, now := open(t, config)
+				c.test(&suite{T: t, m: m, now: now, codec: config.Codec})
+			})
+		})
+	}
+	for _, c := range []part{
 		{"Documents", (*suite).documents},
 		{"Bare", (*suite).bare},
 		{"List", (*suite).list},
@@ -42,12 +52,12 @@ func Conformance(t *testing.T, open func(t *testing.T) (m shard.Memory, now func
 		{"BatchLimits", (*suite).batchLimits},
 		{"ReadLimits", (*suite).readLimits},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m, now := open(t)
-				c.test(&suite{T: t, m: m, now: now})
-			})
-		})
+		run(t, Configuration(), c)
+	}
+	for _, codec := range retrieval.Codecs {
+		config := Configuration()
+		config.Codec = codec
+		run(t, config, part{"Codec/" + string(codec), (*suite).coded})
 	}
 }
 
@@ -57,6 +67,7 @@ type suite struct {
 	m     shard.Memory
 	now   func() int64
 	count uint64
+	codec retrieval.Codec
 }
 
 // id returns an operation id that was not used before.
@@ -216,7 +227,12 @@ func (s *suite) same(got shard.Found, want shard.Document) {
 // SameDocument tells whether two documents are the same to the byte.
 func SameDocument(a, b shard.Document) bool {
 	return a.ID == b.ID && a.Text == b.Text && bytes.Equal(a.Fields, b.Fields) && a.Codes.Codec == b.Codes.Codec && a.Codes.Width == b.Codes.Width &&
-		bytes.Equal(a.Codes.Rows, b.Codes.Rows) && slices.Equal(a.Codes.Scales, b.Codes.Scales) && slices.Equal(a.Spans, b.Spans)
+		bytes.Equal(a.Codes.Rows, b.Codes.Rows) && slices.Equal(a.Codes.Scales, b.Codes.Scales) && slices.Equal(a.Spans, b.Spans) &&
+		bytes.Equal(a.Codes.Clusters, b.Codes.Clusters) && samePooled(a.Codes.Coarse, b.Codes.Coarse) && samePooled(a.Codes.Sketch, b.Codes.Sketch)
+}
+
+func samePooled(a, b retrieval.Pooled) bool {
+	return bytes.Equal(a.Rows, b.Rows) && slices.Equal(a.Scales, b.Scales)
 }
 
 func ids(all []shard.Found) []string {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 	"ostraca/shard"
 )
 
@@ -20,7 +21,7 @@ func (s *suite) limits() {
 		for i := range c.Rows {
 			c.Rows[i] = max(1, c.Rows[i])
 		}
-		return c
+		return index.Pool(c)
 	}
 	fields := func(n int) []byte { return []byte(`{"a":"` + strings.Repeat("x", n-8) + `"}`) }
 	for name, c := range map[string]struct {

@@ -15,7 +15,12 @@ import (
 
 // Reference returns the index that a memory with these documents must answer like.
 func Reference(documents ...shard.Document) *index.Index {
-	x, err := index.New(Width, index.Options{Threads: 1})
+	return ReferenceOf(retrieval.Int8, documents...)
+}
+
+// ReferenceOf is [Reference] for documents of a codec.
+func ReferenceOf(codec retrieval.Codec, documents ...shard.Document) *index.Index {
+	x, err := index.New(Width, index.Options{Codec: codec, Threads: 1})
 	if err != nil {
 		panic(err)
 	}
@@ -276,11 +281,11 @@ func (s *suite) status() {
 	operations := int64(0)
 	seen := map[uint32]shard.ReplicaStatus{}
 	for _, r := range a.Shards {
-		if len(r.Collections) != 1 || r.Collections[0].Name != Collection || r.Collections[0].Configuration != Configuration() {
+		if len(r.Collections) != 1 || r.Collections[0].Name != Collection || !r.Collections[0].Configuration.Equal(Configuration()) {
 			s.Fatalf("collections of shard %d: %+v", r.Shard, r.Collections)
 		}
 		first, again := seen[r.Shard]
-		if again && (first.Digest != r.Digest || first.Collections[0] != r.Collections[0] || first.Applied != r.Applied) {
+		if again && (first.Digest != r.Digest || !first.Collections[0].Equal(r.Collections[0]) || first.Applied != r.Applied) {
 			s.Errorf("replicas differ:\n%+v\n%+v", first, r)
 		}
 		if !again {

@@ -20,9 +20,14 @@ func Configuration() shard.Configuration {
 
 // Document returns a document of an id, which is the same for the same number.
 func Document(id string, number uint64) shard.Document {
+	return DocumentOf(retrieval.Int8, id, number)
+}
+
+// DocumentOf is [Document] in a codec.
+func DocumentOf(codec retrieval.Codec, id string, number uint64) shard.Document {
 	rng := rand.New(rand.NewPCG(number, 7))
 	n := 1 + rng.IntN(6)
-	codes, err := index.Quantize(vectors(rng, n), Width)
+	codes, err := index.Quantize(codec, vectors(rng, n), Width)
 	if err != nil {
 		panic(err)
 	}
@@ -30,12 +35,15 @@ func Document(id string, number uint64) shard.Document {
 	if err != nil {
 		panic(err)
 	}
-	return shard.Document{ID: id, Text: fmt.Sprintf("document %s, number %d", id, number), Fields: fields, Codes: codes}
+	return shard.Document{ID: id, Text: fmt.Sprintf("document %s, number %d", id, number), Fields: fields, Codes: index.Pool(codes)}
 }
 
 // Query returns a query of 3 tokens for the best k, which is the same for the same number.
-func Query(number uint64, k int) *retrieval.Query {
-	q, err := index.QuantizeQuery(vectors(rand.New(rand.NewPCG(number, 8)), 3), Width, nil, k)
+func Query(number uint64, k int) *retrieval.Query { return QueryOf(retrieval.Int8, number, k) }
+
+// QueryOf is [Query] in a codec.
+func QueryOf(codec retrieval.Codec, number uint64, k int) *retrieval.Query {
+	q, err := index.QuantizeQuery(codec, vectors(rand.New(rand.NewPCG(number, 8)), 3), Width, nil, k)
 	if err != nil {
 		panic(err)
 	}

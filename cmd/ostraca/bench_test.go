@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ostraca/ops/dataset"
+	"ostraca/retrieval"
+)
+
+// benchVectors writes documents and queries of random vectors, near some topics, so that there is something to find. One document has no tokens.
+func benchVectors(t *testing.T, documents, queries, width int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "vectors")
+	w, err := dataset.CreateVectors(dir, width)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	rng := rand.New(rand.NewPCG(1, 2))
+	topics := make([]float32, 40*width)
+	for i := range topics {
+		topics[i] = float32(rng.NormFloat64())
+	}
+	row := func(id string, n int) dataset.Row {
+		r := dataset.Row{Document: dataset.Document{ID: id, Text: id}, Vectors: make([]float32, 0, n*width)}
+		topic := rng.IntN(40)
+		for range n {
+			for i := range width {
+				r.Vectors = append(r.Vectors, topics[topic*width+i]+1.5*float32(rng.NormFloat64()))
+			}
+		}
+		return r
+	}
+	for i := range documents {
+		n := 1 + rng.IntN(30)
+		if i == 3 {
+			n = 0
+		}
+		if err := w.AddDocument(row(fmt.Sprint("doc", i), n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range queries {
+		if err := w.AddQuery(row(fmt.Sprint("query", i), 5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// idsOf reads a file of --ids.
+func idsOf(t *testing.T, path string) (out []map[string]any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var x map[string]any
+		if err := json.Unmarshal([]byte(line), &x); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// TestBenchIndex: an index is built once, opened by later runs, and finds the same as one in memory; plans are calibrated on other queries than are measured, and kept.
+func TestBenchIndex(t *testing.T) {
+	dir := benchVectors(t, 400, 80, 24)
+	for _, codec := range []string{"int8", "2bit"} {
+		folder, first, second := filepath.Join(t.TempDir(), "built"), filepath.Join(t.TempDir(), "1"), filepath.Join(t.TempDir(), "2")
+		b := object(t, "bench", dir, "--codec", codec, "--index", folder, "--build-only")
+		need(t, b, "tokens", "build_s", "bytes_per_token_disk", "bytes_per_token_memory", "bytes_per_token", "peak_rss_mb", "kernel", "codec", "forecast")
+		if left, _ := filepath.Glob(filepath.Join(folder, "*")); !slices.Equal(left, []string{filepath.Join(folder, indexFile)}) {
+			t.Errorf("the folder has %v", left)
+		}
+		tiers, disk := b["bytes_per_token"].(map[string]any), b["bytes_per_token_disk"].(float64)
+		if all := tiers["sketch"].(float64) + tiers["coarse"].(float64) + tiers["fine"].(float64); disk < all || disk > 1.2*all {
+			t.Errorf("%s: %.2f bytes a token on disk, of vectors %.2f", codec, disk, all)
+		}
+		if code, _, err := command("bench", dir, "--codec", codec, "--index", folder, "--build-only"); code == 0 || !strings.Contains(err, "already") {
+			t.Errorf("built over: %d, %s", code, err)
+		}
+		args := []string{"bench", dir, "--codec", codec, "--index", folder, "--threads", "1", "--queries", "20", "--ids"}
+		b = object(t, append(args, first)...)
+		if on := b["calibrated_on"].(map[string]any); on["queries"] != 60.0 || on["held_out"] != true || on["kept"] != false {
+			t.Errorf("calibrated on %v", on)
+		}
+		if again := object(t, append(args, second)...)["calibrated_on"].(map[string]any); again["kept"] != true {
+			t.Error("calibrated a second time")
+		}
+		opened := idsOf(t, first)
+		if !reflect.DeepEqual(opened, idsOf(t, second)) || len(opened) != 8 || opened[0]["recall_target"] != .9 || opened[7]["recall_target"] != "exact" {
+			t.Errorf("%d settings, or two runs differ", len(opened))
+		}
+		for _, x := range b["results"].([]any) {
+			r := x.(map[string]any)
+			need(t, r, "recall_target", "k", "threads", "plan", "p50_us", "p95_us", "cpu_us", "stats")
+			if r["k"] == 10.0 && codec == "int8" && r["recall_target"] == .99 && r["recall@10"].(float64) < .9 {
+				t.Errorf("%v", r)
+			}
+		}
+		third := filepath.Join(t.TempDir(), "3")
+		object(t, "bench", dir, "--codec", codec, "--queries", "20", "--targets", "exact", "--recall-queries", "0", "--ids", third)
+		if !reflect.DeepEqual(opened[6:], idsOf(t, third)) {
+			t.Error("in memory it finds other documents")
+		}
+	}
+}
+
+// TestBenchRefuses: an index that is torn, or of other vectors, is not measured.
+func TestBenchRefuses(t *testing.T) {
+	dir, folder := benchVectors(t, 30, 4, 8), t.TempDir()
+	object(t, "bench", dir, "--index", folder, "--build-only")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"bench", benchVectors(t, 31, 4, 8), "--index", folder}, "other vectors"},
+		{[]string{"bench", dir, "--index", folder, "--codec", "4bit"}, "codec"},
+		{[]string{"bench", dir, "--codec", "3bit"}, "3bit"},
+		{[]string{"bench", dir, "--build-only"}, "--index"},
+		{[]string{"bench", dir, "--targets", "0.8"}, "0.8"},
+		{[]string{"bench", dir, "--targets", "0.9,0.90"}, "twice"},
+		{[]string{"bench", dir, "--writes", "-1"}, "--writes"},
+		{[]string{"bench", dir, "--queries", "0"}, "--queries"},
+	} {
+		if code, _, err := command(c.args...); code == 0 || !strings.Contains(err, c.want) {
+			t.Errorf("%q: exit %d, %q does not say %q", c.args, code, err, c.want)
+		}
+	}
+	path := filepath.Join(folder, indexFile)
+	if err := os.Truncate(path, 500); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := command("bench", dir, "--index", folder); code == 0 || !strings.Contains(err, path) {
+		t.Errorf("torn: exit %d, %s", code, err)
+	}
+}
+
+// TestBenchWrites: searches beside writes are compared with searches alone, and the index still answers.
+func TestBenchWrites(t *testing.T) {
+	b := object(t, "bench", benchVectors(t, 100, 4, 8), "--writes", "200", "--for", "50ms", "--targets", "exact", "--recall-queries", "0")
+	x := b["writes"].([]any)[0].(map[string]any)
+	need(t, x, "via", "recall_target", "k", "writes_per_s", "quiet", "writing", "ratio_p50", "ratio_p95")
+	if x["writes_per_s"].(float64) <= 0 {
+		t.Errorf("%v", x)
+	}
+}
+
+// TestPace: what fails is told, and nothing more is put.
+func TestPace(t *testing.T) {
+	broken := errors.New("broken")
+	stop := pace(t.Context(), 100_000, func(_ context.Context, n int) error {
+		if n >= 5 {
+			return broken
+		}
+		return nil
+	})
+	time.Sleep(50 * time.Millisecond)
+	if n, err := stop(); n != 5 || !errors.Is(err, broken) {
+		t.Errorf("%d put: %v", n, err)
+	}
+}
+
+func TestCalibrationFile(t *testing.T) {
+	path, of := filepath.Join(t.TempDir(), calibrationFile), calibrationOf{Codec: "int8", Width: 8, Documents: 2, Tokens: 9, Measured: 1, Queries: 50, HeldOut: true}
+	if _, kept, err := readCalibration(path, of); kept || err != nil {
+		t.Errorf("of nothing: %v %v", kept, err)
+	}
+	for range 2 {
+		if err := writeCalibration(path, of, retrieval.Default); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, kept, err := readCalibration(path, of)
+	if err != nil || !kept || !slices.Equal(got, retrieval.Default) {
+		t.Errorf("%v, %v: %v", got, kept, err)
+	}
+	of.Measured++
+	if _, kept, err := readCalibration(path, of); kept || err != nil {
+		t.Errorf("of something else: %v, %v", kept, err)
+	}
+	for _, text := range []string{"", "{", `{"plans":[{"recall_target":"0.8"}]}`, `{"plans":[{"recall_target":"0.9","k":10,"sketched":-1}]}`} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := readCalibration(path, of); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestForecast: it comes after the first documents, once, and is near the truth where documents are alike.
+func TestForecast(t *testing.T) {
+	var told strings.Builder
+	f := (&app{err: &told}).forecaster(retrieval.Int8, 128, 1000, 0)
+	f.start = f.start.Add(-2 * forecastAfter)
+	for range 100 {
+		f.saw(200)
+	}
+	x := f.report()
+	if strings.Count(told.String(), "forecast") != 1 || x.From != forecastDocuments || x.Tokens != 200_000 || x.Bytes < 130*200_000 || x.Bytes > 150*200_000 || x.Seconds < 60 || x.Seconds > 70 {
+		t.Errorf("%q, %+v", told.String(), x)
+	}
+	if x := (&app{err: &told}).forecaster(retrieval.Int8, 128, 1000, 0).report(); x != nil {
+		t.Errorf("of nothing: %+v", x)
+	}
+}

@@ -1,0 +1,61 @@
+package index
+
+import "slices"
+
+// entering returns those of scored, documents by one score, that are among the best n of themselves and all that come before them by another, that of
+// from: about as many times n as 1 plus the logarithm of len(from)/n where the scores have nothing to do with each other, hardly more than n where they
+// agree. The best n of all would not do: a part lets documents pass its first stage that the whole does not, and these could push out what the whole
+// keeps. Here, what is not in the part can only make room.
+func (s snapshot) entering(from, scored []candidate, n int) []candidate {
+	order := make([]int32, len(from))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		if s.better(from[a], from[b]) {
+			return -1
+		}
+		return 1
+	})
+	best := make([]candidate, 0, n) // so far: a heap with the worst on top
+	in, count := make([]bool, len(from)), 0
+	for _, i := range order {
+		switch x := scored[i]; {
+		case len(best) < n:
+			best = append(best, x)
+			for at := len(best) - 1; at > 0 && s.better(best[(at-1)/2], best[at]); at = (at - 1) / 2 {
+				best[at], best[(at-1)/2] = best[(at-1)/2], best[at]
+			}
+		case s.better(x, best[0]):
+			best[0] = x
+			s.sink(best)
+		default:
+			continue
+		}
+		in[i], count = true, count+1
+	}
+	out := make([]candidate, 0, count)
+	for i, x := range scored {
+		if in[i] {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// sink moves the top of a heap down until it is worse than both below it.
+func (s snapshot) sink(heap []candidate) {
+	for i := 0; ; {
+		worst := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < len(heap) && s.better(heap[worst], heap[child]) {
+				worst = child
+			}
+		}
+		if worst == i {
+			return
+		}
+		heap[i], heap[worst] = heap[worst], heap[i]
+		i = worst
+	}
+}

@@ -1,0 +1,248 @@
+package retrieval
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// Plan is how a search finds its candidates: the best Sketched documents by their sketches, and of these, taken in that order, each that is among the
+// best Scored so far by its coarse vectors; they are scored by their tokens, some more than Scored. 0 leaves a stage out; the zero value scores every
+// document. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
+// those of a larger one.
+type Plan struct {
+	Sketched int
+	Scored   int
+}
+
+// Exact tells whether every document is scored.
+func (p Plan) Exact() bool { return p == Plan{} }
+
+// Validate reports why no search can follow p, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].
+func (p Plan) Validate() error {
+	switch {
+	case p.Sketched < 0 || p.Scored < 0:
+		return fmt.Errorf("a plan of %d documents by sketch and %d by token: 0 or more: %w", p.Sketched, p.Scored, ErrInvalid)
+	case max(p.Sketched, p.Scored) > MaxCandidates:
+		return fmt.Errorf("a plan of %d documents by sketch and %d by token, the limit is %d: %w", p.Sketched, p.Scored, MaxCandidates, ErrTooLarge)
+	}
+	return nil
+}
+
+// Target is the share of the exact answer that a search is to find, in thousandths. 0, and everything from 1000 on, is all of it: exact.
+type Target uint16
+
+// The targets that a calibration has plans for.
+const (
+	Exact    Target = 0
+	Recall90 Target = 900
+	Recall95 Target = 950
+	Recall99 Target = 990
+)
+
+// Targets lists those that are not exact, the cheapest first.
+var Targets = []Target{Recall90, Recall95, Recall99}
+
+// ParseTarget reads what [Target.String] writes. Errors wrap [ErrInvalid].
+func ParseTarget(s string) (Target, error) {
+	if s == "exact" {
+		return Exact, nil
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	for _, t := range Targets {
+		if err == nil && v == float64(t)/1000 {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("recall target %.20q: it must be 0.9, 0.95, 0.99 or exact: %w", s, ErrInvalid)
+}
+
+// String returns exact, or the share: 0.95.
+func (t Target) String() string {
+	if t == Exact {
+		return "exact"
+	}
+	return strconv.FormatFloat(float64(t)/1000, 'f', -1, 64)
+}
+
+// Calibrated is the plan that was seen to reach a target for answers of K hits.
+type Calibrated struct {
+	Target Target
+	K      int
+	Plan   Plan
+}
+
+// Calibration is plans by target and k.
+type Calibration []Calibrated
+
+// calibratedK are the k that plans are measured for.
+var calibratedK = []int{10, 100}
+
+// Plan returns the plan for a target and k: the one measured for the least K that is not below k, or, beyond all of them, the last one made larger in
+// proportion. A target that the calibration has not, is exact. Nothing but the arguments enters it.
+func (c Calibration) Plan(t Target, k int) Plan {
+	var last Calibrated
+	for _, x := range c {
+		if x.Target != t || t == Exact {
+			continue
+		}
+		if x.K >= k && (last.K < k || x.K < last.K) || last.K < k && x.K > last.K {
+			last = x
+		}
+	}
+	if last.K == 0 {
+		return Plan{}
+	}
+	p := last.Plan
+	if k > last.K {
+		p.Sketched = min(MaxCandidates, (p.Sketched*k+last.K-1)/last.K)
+		p.Scored = min(MaxCandidates, (p.Scored*k+last.K-1)/last.K)
+	}
+	return p
+}
+
+// Validate reports what is wrong with c, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].
+func (c Calibration) Validate() error {
+	if len(c) > len(Targets)*len(calibratedK) {
+		return fmt.Errorf("a calibration of %d plans, the limit is %d: %w", len(c), len(Targets)*len(calibratedK), ErrTooLarge)
+	}
+	for i, x := range c {
+		if !slices.Contains(Targets, x.Target) || x.K < 1 || x.K > MaxK {
+			return fmt.Errorf("a plan for recall target %s and k %d: %w", x.Target, x.K, ErrInvalid)
+		}
+		for _, y := range c[:i] {
+			if y.Target == x.Target && y.K == x.K {
+				return fmt.Errorf("two plans for recall target %s and k %d: %w", x.Target, x.K, ErrInvalid)
+			}
+		}
+		if err := x.Plan.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Default is the calibration of a collection that was not calibrated: what reaches the targets on collections of some thousand documents, with some to
+// spare (docs/performance.md).
+var Default = Calibration{
+	{Recall90, 10, Plan{200, 30}}, {Recall95, 10, Plan{400, 60}}, {Recall99, 10, Plan{1000, 150}},
+	{Recall90, 100, Plan{800, 200}}, {Recall95, 100, Plan{1200, 300}}, {Recall99, 100, Plan{3000, 600}},
+}
+
+// ladder is the numbers of documents that are tried, each about 1.3 times the one before.
+var ladder = []int{10, 13, 17, 22, 30, 40, 50, 65, 85, 110, 150, 200, 260, 340, 450, 600, 800, 1000, 1300, 1700, 2200, 3000, 4000, 5000, 6500, 8500, 11000, 15000, 20000}
+
+// widths are how many documents a plan sketches for each that it scores.
+var widths = []int{2, 4, 8, 16, 32}
+
+// Calibrate measures, for each target and k, the cheapest plan by which s finds that share of the exact answers to the queries, the mean over them;
+// queries ask for codes that s holds, whatever their K and Plan. Where no plan of the ladder does, there is none: exact. Errors are those of s.
+func Calibrate(ctx context.Context, s Searcher, queries []*Query) (Calibration, error) {
+	if len(queries) == 0 {
+		return nil, fmt.Errorf("calibrate: no queries: %w", ErrInvalid)
+	}
+	var out Calibration
+	for _, k := range calibratedK {
+		c := calibrating{searcher: s, queries: queries, k: k, seen: map[Plan]measured{}}
+		whole, err := c.ask(ctx, Plan{})
+		if err != nil {
+			return nil, fmt.Errorf("calibrate: %w", err)
+		}
+		c.truth, c.cost = whole.ids, whole.cost
+		for _, t := range Targets {
+			p, err := c.cheapest(ctx, t)
+			if err != nil {
+				return nil, fmt.Errorf("calibrate: %w", err)
+			}
+			if !p.Exact() {
+				out = append(out, Calibrated{t, k, p})
+			}
+		}
+	}
+	return out, nil
+}
+
+type calibrating struct {
+	searcher Searcher
+	queries  []*Query
+	k        int
+	truth    []map[string]bool
+	cost     int64 // of exact
+	seen     map[Plan]measured
+}
+
+// measured is what a plan found, and what it cost: vectors met.
+type measured struct {
+	ids  []map[string]bool
+	cost int64
+}
+
+// ask asks every query by a plan.
+func (c *calibrating) ask(ctx context.Context, p Plan) (measured, error) {
+	if m, ok := c.seen[p]; ok {
+		return m, nil
+	}
+	var m measured
+	for _, q := range c.queries {
+		x := *q
+		x.K, x.Plan = c.k, p
+		answer, err := c.searcher.Search(ctx, &x)
+		if err != nil {
+			return m, err
+		}
+		ids := make(map[string]bool, len(answer.Hits))
+		for _, h := range answer.Hits {
+			ids[h.ID] = true
+		}
+		m.ids = append(m.ids, ids)
+		m.cost += answer.Stats.Sketches + answer.Stats.Coarse + answer.Stats.Tokens
+	}
+	c.seen[p] = m
+	return m, nil
+}
+
+// recall returns the mean share of the truth that was found.
+func (c *calibrating) recall(m measured) float64 {
+	sum := 0.
+	for i, truth := range c.truth {
+		both := 0
+		for id := range truth {
+			if m.ids[i][id] {
+				both++
+			}
+		}
+		sum += float64(both) / float64(max(1, len(truth)))
+	}
+	return sum / float64(len(c.truth))
+}
+
+// cheapest returns the cheapest plan of the ladder that reaches the target; none where exact costs no more.
+func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
+	var best Plan
+	least := int64(math.MaxInt64)
+	for _, w := range widths {
+		lo, hi := 0, len(ladder)
+		for lo < hi { // what keeps more finds more
+			at := (lo + hi) / 2
+			m, err := c.ask(ctx, Plan{min(MaxCandidates, w*ladder[at]), ladder[at]})
+			if err != nil {
+				return Plan{}, err
+			}
+			if 1000*c.recall(m) >= float64(t) {
+				hi = at
+			} else {
+				lo = at + 1
+			}
+		}
+		if lo == len(ladder) {
+			continue
+		}
+		p := Plan{w * ladder[lo], ladder[lo]}
+		if m := c.seen[p]; m.cost < min(least, c.cost) {
+			best, least = p, m.cost
+		}
+	}
+	return best, nil
+}

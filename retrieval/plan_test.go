@@ -1,0 +1,109 @@
+package retrieval
+
+import (
+	"errors"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestPlanOfACalibration(t *testing.T) {
+	c := Calibration{
+		{Recall95, 100, Plan{1200, 300}}, {Recall95, 10, Plan{400, 60}}, // in no order
+		{Recall90, 10, Plan{200, 0}},
+	}
+	for _, x := range []struct {
+		target Target
+		k      int
+		want   Plan
+	}{
+		{Exact, 10, Plan{}},
+		{Recall99, 10, Plan{}}, // not calibrated
+		{Recall95, 1, Plan{400, 60}},
+		{Recall95, 10, Plan{400, 60}},
+		{Recall95, 11, Plan{1200, 300}},
+		{Recall95, 100, Plan{1200, 300}},
+		{Recall95, 101, Plan{1212, 303}},
+		{Recall95, MaxK, Plan{120_000, 30_000}},
+		{Recall90, 11, Plan{220, 0}}, // a stage that is left out stays out
+	} {
+		if got := c.Plan(x.target, x.k); got != x.want {
+			t.Errorf("recall %s, k %d: %+v, want %+v", x.target, x.k, got, x.want)
+		}
+	}
+	large := Calibration{{Recall90, 1, Plan{MaxCandidates, MaxCandidates / 2}}}
+	if got := large.Plan(Recall90, MaxK); got != (Plan{MaxCandidates, MaxCandidates}) || got.Validate() != nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Whatever the calibration, its plans are valid, and do not shrink as k grows beyond what was measured.
+func TestPlansAreValid(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := Default
+		if rapid.Bool().Draw(t, "measured") {
+			c = nil
+			for _, target := range Targets {
+				k := rapid.IntRange(1, MaxK).Draw(t, "k")
+				c = append(c, Calibrated{target, k, Plan{rapid.IntRange(0, MaxCandidates).Draw(t, "sketched"), rapid.IntRange(0, MaxCandidates).Draw(t, "scored")}})
+			}
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		target := rapid.SampledFrom(append([]Target{Exact}, Targets...)).Draw(t, "target")
+		a := rapid.IntRange(1, MaxK).Draw(t, "a")
+		b := rapid.IntRange(a, MaxK).Draw(t, "b")
+		p, q := c.Plan(target, a), c.Plan(target, b)
+		if p.Validate() != nil || q.Validate() != nil || q.Sketched < p.Sketched || q.Scored < p.Scored || p.Exact() != q.Exact() {
+			t.Fatalf("recall %s: k %d by %+v, k %d by %+v", target, a, p, b, q)
+		}
+	})
+}
+
+func TestCalibrationValidate(t *testing.T) {
+	for name, x := range map[string]struct {
+		c    Calibration
+		want error
+	}{
+		"none":       {nil, nil},
+		"default":    {Default, nil},
+		"exact":      {Calibration{{Exact, 10, Plan{1, 1}}}, ErrInvalid},
+		"any share":  {Calibration{{930, 10, Plan{1, 1}}}, ErrInvalid},
+		"k 0":        {Calibration{{Recall90, 0, Plan{1, 1}}}, ErrInvalid},
+		"k too many": {Calibration{{Recall90, MaxK + 1, Plan{1, 1}}}, ErrInvalid},
+		"twice":      {Calibration{{Recall90, 10, Plan{1, 1}}, {Recall90, 10, Plan{2, 2}}}, ErrInvalid},
+		"below 0":    {Calibration{{Recall90, 10, Plan{-1, 1}}}, ErrInvalid},
+		"plan":       {Calibration{{Recall90, 10, Plan{1, MaxCandidates + 1}}}, ErrTooLarge},
+		"too many":   {append(append(Calibration{}, Default...), Default...), ErrTooLarge},
+	} {
+		if err := x.c.Validate(); !errors.Is(err, x.want) || (err == nil) != (x.want == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	q := query(1)
+	if q.Plan = (Plan{0, -1}); !errors.Is(q.Validate(), ErrInvalid) {
+		t.Error("a query of a plan below 0 is valid")
+	}
+	if q.Plan = (Plan{MaxCandidates + 1, 1}); !errors.Is(q.Validate(), ErrTooLarge) {
+		t.Error("a query of too large a plan is valid")
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for _, target := range append([]Target{Exact}, Targets...) {
+		if got, err := ParseTarget(target.String()); err != nil || got != target {
+			t.Errorf("%s: %v, %v", target, got, err)
+		}
+	}
+	for s, want := range map[string]Target{"0.90": Recall90, ".95": Recall95, "9.9e-1": Recall99} {
+		if got, err := ParseTarget(s); err != nil || got != want {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "1", "0", "0.91", "NaN", "inf", "Exact", "0.9 ", "-0.9", "90%"} {
+		if got, err := ParseTarget(s); !errors.Is(err, ErrInvalid) || got != 0 {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+}
