@@ -29,6 +29,9 @@ const keptFilters = 256
 type filter struct {
 	program    cel.Program
 	expression string
+	narrow     bool     // it asks for nothing but these fields
+	fields     []string // in order
+	quoted     [][]byte // the same as JSON
 }
 
 // filterCompiler makes filters, and keeps those that it made: *filter by expression.
@@ -86,7 +89,15 @@ func compileFilter(expression string) (*filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter: %v: %w", err, retrieval.ErrInvalid)
 	}
-	f := &filter{program, expression}
+	f := &filter{program: program, expression: expression}
+	f.fields, f.narrow = namedFields(ast.NativeRep().Expr())
+	for _, name := range f.fields {
+		quoted, err := marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		f.quoted = append(f.quoted, quoted)
+	}
 	c.kept.Add(expression, f)
 	return f, nil
 }
@@ -94,7 +105,10 @@ func compileFilter(expression string) (*filter, error) {
 // lets tells whether a document passes, and how much work it was to tell: steps of CEL and bytes of fields. Fields are read where the
 // filter asks for them.
 func (f *filter) lets(id string, fields func() ([]byte, error)) (bool, uint64, error) {
-	d := &filtered{id: id, read: fields}
+	return f.eval(&filtered{id: id, read: fields})
+}
+
+func (f *filter) eval(d *filtered) (bool, uint64, error) {
 	out, details, err := f.program.Eval(d)
 	work := uint64(d.bytes)
 	if details != nil && details.ActualCost() != nil {
@@ -104,7 +118,7 @@ func (f *filter) lets(id string, fields func() ([]byte, error)) (bool, uint64, e
 		return false, work, d.err
 	}
 	if cancelled := (interpreter.EvalCancelledError{}); errors.As(err, &cancelled) {
-		return false, work, fmt.Errorf("filter takes over %d steps on document %q, the limit: make it simpler: %w", MaxFilterCost, id, retrieval.ErrTooLarge)
+		return false, work, fmt.Errorf("filter takes over %d steps on document %q, the limit: make it simpler: %w", MaxFilterCost, d.id, retrieval.ErrTooLarge)
 	}
 	return err == nil && out == types.True, work, nil
 }

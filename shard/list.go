@@ -101,13 +101,16 @@ func (v view) lets(f *filter, collection, id string) (bool, uint64, error) {
 	if f == nil {
 		return true, 0, nil
 	}
-	return f.lets(id, func() ([]byte, error) {
-		row, err := v.rows.Get(bucketDocuments(collection), []byte(id))
-		if err != nil {
-			return nil, err
-		}
-		return rowFields(id, row)
-	})
+	return f.lets(id, func() ([]byte, error) { return v.rawFields(collection, id) })
+}
+
+// rawFields returns a document's fields, in the memory of its row.
+func (v view) rawFields(collection, id string) ([]byte, error) {
+	row, err := v.rows.Get(bucketDocuments(collection), []byte(id))
+	if err != nil {
+		return nil, err
+	}
+	return rowFields(id, row)
 }
 
 // candidates returns the best documents that a filter lets through, by the plan of the query: as if there were no others.

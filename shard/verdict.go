@@ -3,11 +3,8 @@ package shard
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
-	"sync"
-	"sync/atomic"
-
-	"github.com/hashicorp/golang-lru/simplelru"
 
 	"ostraca/retrieval/index"
 )
@@ -15,93 +12,47 @@ import (
 // What filters said of documents is kept as bits, by the numbers that an index gives to the states of documents: a number stands for one id, codes and
 // fields, whatever view it is met in. So nothing kept is ever wrong, and after a write a filter is evaluated over what was written alone.
 
-// What a replica keeps of verdicts: those of the filters that were used last.
+// What a replica keeps: of the filters and fields that were used last.
 const (
 	maxVerdictBytes = 32 << 20
-	keptVerdicts    = 1024
+	maxColumnsBytes = 64 << 20
+	maxColumnBytes  = 32 << 20 // a field that takes more is not kept
 )
+
+// fewJudged is of how many documents a filter reads the fields from their rows, though columns might be had.
+const fewJudged = 256
 
 // errManyUnknown is why a selection was not made: a filter would have to be evaluated over more documents than the caller wants to pay for.
 var errManyUnknown = errors.New("the filter was not evaluated over all documents yet")
 
-// verdict is what a filter said, by numbers. It never changes.
+// verdict is what a filter said, by numbers.
 type verdict struct{ known, passing index.Set }
 
 func (j *verdict) bytes() int { return 8 * (len(j.known) + len(j.passing)) }
 
-// judging is the verdict of one filter as it grows. One goroutine at a time adds to it.
-type judging struct {
-	turn chan struct{}
-	now  atomic.Pointer[verdict]
-	size int // bytes it is counted with in verdicts, under its lock
+// add sets what the filter said of a document.
+func (j *verdict) add(number uint32, passes bool) {
+	if j.known = j.known.With(number); passes {
+		j.passing = j.passing.With(number)
+	}
 }
 
-// judged names a filter over the documents of one numbering.
-type judged struct {
-	numbering  *index.Numbering
-	expression string
-}
-
-// verdicts are those of all filters over all collections of a machine.
+// verdicts are those of all filters over all collections of a machine, and the fields that they come from.
 type verdicts struct {
-	mu    sync.Mutex
-	kept  *simplelru.LRU // *judging by judged
-	bytes int
-	most  int
+	*keeper[verdict]
+	columns    *keeper[column]
+	few, large int // fewJudged and maxColumnBytes; less in tests
 }
 
 func newVerdicts(most int) *verdicts {
-	v := &verdicts{most: most}
-	v.kept, _ = simplelru.NewLRU(keptVerdicts, func(_, j any) { v.count(j.(*judging), 0) }) // it refuses a size below 1 alone
-	return v
-}
-
-func (v *verdicts) count(j *judging, size int) {
-	v.bytes += size - j.size
-	j.size = size
-}
-
-// find returns what is known under a name.
-func (v *verdicts) find(name judged) *verdict {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if j, ok := v.kept.Get(name); ok {
-		return j.(*judging).now.Load()
-	}
-	return &verdict{}
-}
-
-// begin returns what is kept under a name; if nothing is, it is from now on.
-func (v *verdicts) begin(name judged) *judging {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if j, ok := v.kept.Get(name); ok {
-		return j.(*judging)
-	}
-	j := &judging{turn: make(chan struct{}, 1)}
-	j.now.Store(&verdict{})
-	v.kept.Add(name, j)
-	return j
-}
-
-// grown keeps a judging with what it has become, if it is kept at all, and gives up others for it. One that is too large by itself is not kept.
-func (v *verdicts) grown(name judged, j *judging) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if held, ok := v.kept.Peek(name); !ok || held != any(j) {
-		return
-	}
-	v.count(j, j.now.Load().bytes()+len(name.expression))
-	for v.bytes > v.most {
-		v.kept.RemoveOldest()
-	}
+	return &verdicts{newKeeper[verdict](most), newKeeper[column](maxColumnsBytes), fewJudged, maxColumnBytes}
 }
 
 // selected returns the documents of a collection that a filter lets through. Where it would have to be evaluated over more than most documents, that is
 // not done, and where it takes more than so much work, that is not ended, though not lost: the error is errManyUnknown.
 func (v view) selected(ctx context.Context, collection string, f *filter, most int, work uint64) (index.View, error) {
 	c := v.collections[collection]
-	name := judged{c.Numbering(), f.expression}
+	name := kept{c.Numbering(), f.expression}
 	is := v.verdicts.find(name)
 	switch n := unjudged(c.View, is, most); {
 	case n > most:
@@ -126,37 +77,70 @@ func unjudged(documents index.View, is *verdict, most int) (n int) {
 }
 
 // judge evaluates a filter over the documents that it was not evaluated over.
-func (v view) judge(ctx context.Context, collection string, f *filter, name judged, work uint64) (*verdict, error) {
+func (v view) judge(ctx context.Context, collection string, f *filter, name kept, work uint64) (*verdict, error) {
 	j := v.verdicts.begin(name)
 	for _, turn := range []chan struct{}{j.turn, filtering} {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	was := j.now.Load()
-	next := &verdict{slices.Clone(was.known), slices.Clone(was.passing)}
-	defer func() {
-		j.now.Store(next)
-		v.verdicts.grown(name, j)
-	}()
-	for number, id := range v.collections[collection].Unknown(was.known) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if work == 0 {
-			return nil, errManyUnknown
-		}
-		passes, spent, err := v.lets(f, collection, id)
+		back, err := take(ctx, turn)
 		if err != nil {
 			return nil, err
 		}
-		work -= min(work, spent)
-		if next.known = next.known.With(number); passes {
-			next.passing = next.passing.With(number)
+		defer back()
+	}
+	was := j.now.Load()
+	next := &verdict{slices.Clone(was.known), slices.Clone(was.passing)}
+	defer func() { v.verdicts.grown(name, j, next, next.bytes()) }()
+	g := judging{view: v, ctx: ctx, collection: collection, filter: f, was: was, work: work}
+	if f.narrow && unjudged(v.collections[collection].View, was, v.verdicts.few) > v.verdicts.few {
+		columns, back, err := g.columns()
+		if err != nil {
+			return nil, err
+		}
+		defer back()
+		if columns != nil {
+			return next, g.byColumns(columns, next)
 		}
 	}
-	return next, nil
+	return next, g.byRows(next)
+}
+
+// judging is a filter's evaluation over the documents of a view of which a verdict says nothing.
+type judging struct {
+	view
+	ctx        context.Context
+	collection string
+	filter     *filter
+	was        *verdict
+	work       uint64 // that may still be spent
+}
+
+func (g *judging) documents() iter.Seq2[uint32, string] {
+	return g.view.collections[g.collection].Unknown(g.was.known)
+}
+
+// spend reports why the evaluation ends here, or nil.
+func (g *judging) spend(work uint64) error {
+	if err := g.ctx.Err(); err != nil {
+		return err
+	}
+	if g.work < work {
+		g.work = 0
+		return errManyUnknown
+	}
+	g.work -= work
+	return nil
+}
+
+// byRows reads each document's fields.
+func (g *judging) byRows(next *verdict) error {
+	for number, id := range g.documents() {
+		passes, spent, err := g.lets(g.filter, g.collection, id)
+		if err == nil {
+			next.add(number, passes)
+			err = g.spend(spent)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func newBench(a *app) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.codec, "codec", string(retrieval.Int8), fmt.Sprintf("how vectors are stored: %s, %s, %s or %s", retrieval.Int8, retrieval.Bits4, retrieval.Bits2, retrieval.Bits1))
+	f.StringVar(&o.codec, "codec", string(retrieval.Int8), fmt.Sprintf("how vectors are stored, one of %s", retrieval.Codecs))
 	f.StringVar(&o.index, "index", "", "folder of the index: opened, or, where none is in it, built into it (default: built in memory)")
 	f.BoolVar(&o.buildOnly, "build-only", false, "build the index into --index, and search nothing")
 	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")

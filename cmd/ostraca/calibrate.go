@@ -123,7 +123,7 @@ func wirePlan(p retrieval.Plan) *api.Plan {
 func (a *app) printCalibration(c calibratedJSON) {
 	a.printf("target    k  sketched   scored    recall  vectors\n")
 	for _, p := range c.Plans {
-		sketched, scored := some(p.Sketched), some(p.Scored)
+		sketched, scored := keeps(p.Sketched), keeps(p.Scored)
 		a.printf("%-6s %4d  %8s %8s    %.4f   %5.1f %%\n", p.RecallTarget, p.K, sketched, scored, p.Recall, 100*p.Cost)
 	}
 	a.printf("%s asked; sketched and scored: documents kept in each shard; vectors: met, of those of an exact search\n", plural(c.Queries, "question"))

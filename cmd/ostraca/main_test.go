@@ -147,7 +147,7 @@ func TestEncodeSearchBench(t *testing.T) {
 			t.Errorf("recall of two documents: %v", r)
 		}
 	}
-	if text, err := os.ReadFile(ids); err != nil || strings.Count(string(text), "\n") != 2 {
+	if text, err := os.ReadFile(ids); err != nil || strings.Count(string(text), "\n") != 8 {
 		t.Errorf("--ids: %v %s", err, text)
 	}
 	if v := object(t, "encode", corpus, "--out", filepath.Join(t.TempDir(), "v"), "--skip-empty"); v["documents"] != 2.0 || v["skipped"] != 1.0 {

@@ -222,13 +222,13 @@ type statsJSON struct {
 func (s *statsJSON) scored() string {
 	out := fmt.Sprintf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
 	if s.Plan != nil {
-		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", some(s.Plan.Sketched), some(s.Plan.Scored), s.Sketches, s.Coarse)
+		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", keeps(s.Plan.Sketched), keeps(s.Plan.Scored), s.Sketches, s.Coarse)
 	}
 	return out
 }
 
-// some is a number of a plan, in which 0 leaves a stage out.
-func some(n int) string {
+// keeps is a number of a plan, in which 0 leaves a stage out.
+func keeps(n int) string {
 	if n == 0 {
 		return "all"
 	}

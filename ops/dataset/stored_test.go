@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 )
 
 // TestStreamGoesOn: a line that is no document is told with its number and id, and the lines after it are read.
@@ -54,6 +55,21 @@ func TestStreamGoesOn(t *testing.T) {
 	}
 }
 
+// packed returns codes of some hundred tokens with what is pooled of them.
+func packed(t *testing.T, codec retrieval.Codec) *retrieval.Codes {
+	t.Helper()
+	x := make([]float32, 300*8)
+	for i := range x {
+		x[i] = float32(i%13) - 5.5
+	}
+	c, err := index.Quantize(codec, x, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = index.Pool(c)
+	return &c
+}
+
 // TestStoredLine: what an export writes is read as it was, codes and spaces included.
 func TestStoredLine(t *testing.T) {
 	codes := &retrieval.Codes{Codec: retrieval.Int8, Width: 3, Rows: []byte{255, 1, 9, 128, 7, 8, 9, 128}, Scales: []uint16{300, 32767}}
@@ -62,6 +78,8 @@ func TestStoredLine(t *testing.T) {
 		{Document: Document{ID: "f", Text: "<b>", Fields: map[string]any{"title": "T", "codes": "mine", "n": 1.5, "spans": []any{}}}, Line: 1},
 		{Document: Document{ID: "c", Text: " a b ", Fields: map[string]any{"title": "T", "codes": 1.0}}, Codes: codes, Spans: []retrieval.Span{{Start: 1, End: 2}, {Start: 3, End: 5}}, Line: 1},
 		{Document: Document{ID: "v"}, Codes: codes, Line: 1},
+		{Document: Document{ID: "packed", Text: "a b"}, Codes: packed(t, retrieval.Bits2), Line: 1},
+		{Document: Document{ID: "whole", Text: "a b"}, Codes: packed(t, retrieval.Int8), Line: 1},
 		{Document: Document{ID: "none"}, Codes: &retrieval.Codes{Codec: retrieval.Int8, Width: 3, Rows: []byte{}, Scales: []uint16{}}, Line: 1},
 	} {
 		line, err := StoredLine(s)
@@ -77,6 +95,8 @@ func TestStoredLine(t *testing.T) {
 	for line, part := range map[string]string{
 		`{"id":"a","text":"t","codes":{"codec":"int8","width":3,"rows":"AQ==","scales":"AQA="}}`:                     "bytes of codes",
 		`{"id":"a","text":"t","codes":{"codec":"int8","width":1,"rows":"AYCAgA==","scales":"AQ=="}}`:                 "bytes of scales",
+		`{"id":"a","text":"t","codes":{"codec":"int8","width":0,"rows":"AYCAgA==","scales":"AQA="}}`:                 "0 wide",
+		`{"id":"a","text":"t","codes":{"codec":"2bit","width":8,"rows":"AYA=","scales":"AQA="}}`:                     "clusters",
 		`{"id":"a","text":"t","codes":{"codec":"int2","width":1,"rows":"AYCAgA==","scales":"AQA="}}`:                 "codec",
 		`{"id":"a","text":"t","spans":[[0,9]],"codes":{"codec":"int8","width":1,"rows":"AYCAgA==","scales":"AQA="}}`: "span 0",
 	} {

@@ -221,6 +221,46 @@ func seal(file []byte) {
 	}
 }
 
+// TestSealedFile changes every byte of a file and makes the checksums right: it is refused, or is another file that is whole.
+func TestSealedFile(t *testing.T) {
+	for _, codec := range []retrieval.Codec{retrieval.Int8, retrieval.Bits2} {
+		whole, taken := fileOf(t, built(t, codec, 5, filed(t, codec, 5)[:3])), 0
+		for at := range whole {
+			for _, change := range []byte{1, 2, 0x80, 0xff} {
+				file := slices.Clone(whole)
+				file[at] ^= change
+				taken += checkLoad(t, file)
+			}
+		}
+		if taken == 0 {
+			t.Errorf("%s: nothing was taken: has this test gone blind?", codec)
+		}
+	}
+}
+
+// checkLoad loads a file once its checksums are right. It tells whether it was taken: then it is written as it was, and can be searched.
+func checkLoad(t *testing.T, file []byte) int {
+	seal(file)
+	x, err := Load(file, Options{Threads: 1})
+	if err != nil {
+		if !errors.Is(err, retrieval.ErrCorrupt) && !errors.Is(err, retrieval.ErrInvalid) && !errors.Is(err, retrieval.ErrTooLarge) {
+			t.Fatalf("an error of no kind: %v", err)
+		}
+		return 0
+	}
+	if !bytes.Equal(fileOf(t, x), file) {
+		t.Fatal("it is written otherwise")
+	}
+	q, err := QuantizeQuery(x.codec, floats(rand.New(rand.NewPCG(1, 1)), 4, x.Width()), x.Width(), nil, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	search(t, x, q)
+	q.Plan = retrieval.Plan{Sketched: 3, Scored: 2}
+	search(t, x, q)
+	return 1
+}
+
 // FuzzLoad: no bytes make a panic, and what is taken is written as it was. Checksums are made right first, so that what is behind them is reached.
 func FuzzLoad(f *testing.F) {
 	for _, codec := range []retrieval.Codec{retrieval.Int8, retrieval.Bits2, retrieval.Bits1} {
@@ -233,23 +273,6 @@ func FuzzLoad(f *testing.F) {
 		if at >= 0 && at < len(file) {
 			file[at] ^= change
 		}
-		seal(file)
-		x, err := Load(file, Options{Threads: 1})
-		if err != nil {
-			if !errors.Is(err, retrieval.ErrCorrupt) && !errors.Is(err, retrieval.ErrInvalid) && !errors.Is(err, retrieval.ErrTooLarge) {
-				t.Fatalf("an error of no kind: %v", err)
-			}
-			return
-		}
-		if !bytes.Equal(fileOf(t, x), file) {
-			t.Fatal("it is written otherwise")
-		}
-		q, err := QuantizeQuery(x.codec, floats(rand.New(rand.NewPCG(1, 1)), 4, x.Width()), x.Width(), nil, 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		search(t, x, q)
-		q.Plan = retrieval.Plan{Sketched: 3, Scored: 2}
-		search(t, x, q)
+		checkLoad(t, file)
 	})
 }
