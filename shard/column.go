@@ -23,7 +23,7 @@ const (
 	valueBytes      = 128     // what a value takes in memory besides several times its text: measured
 )
 
-// column is the values of one field. Codes never change once they are there; values and places are only appended to, by whoever has the turn.
+// column is the values of one field. Only whoever has the turn looks at it.
 type column struct {
 	codes  []uint32 // by number: 0 is not known yet, noField none, else firstCode and the place in values
 	values []any    // as filters compare them
@@ -31,6 +31,8 @@ type column struct {
 	bytes  int  // of values and places
 	large  bool // too large to be kept: rows are read instead
 }
+
+func (c *column) size() int { return 4*cap(c.codes) + c.bytes }
 
 const (
 	noField   = 1
@@ -79,22 +81,20 @@ func (g *judging) columns() (next []*column, back func(), err error) {
 	var turns []func()
 	back = func() {
 		for i := range turns { // what was read is kept, also if it is not all
-			g.verdicts.columns.grown(names[i], grows[i], next[i], 4*cap(next[i].codes)+next[i].bytes)
+			g.verdicts.columns.grown(names[i], grows[i], next[i], next[i].size())
 			turns[i]()
 		}
 	}
 	for i, field := range g.filter.fields { // in order, so that no two wait for each other
 		names[i] = kept{g.collections[g.collection].Numbering(), field}
 		grows[i] = g.verdicts.columns.begin(names[i])
-		turn, err := take(g.ctx, grows[i].turn)
+		turn, err := wait(g.ctx, grows[i].turn)
 		if err != nil {
 			back()
 			return nil, nil, err
 		}
 		turns = append(turns, turn)
-		now := *grows[i].now.Load()
-		now.codes = slices.Clone(now.codes)
-		next[i] = &now
+		next[i] = grows[i].now.Load()
 	}
 	whole, err := g.read(next)
 	if err != nil || !whole {
@@ -107,6 +107,9 @@ func (g *judging) columns() (next []*column, back func(), err error) {
 // read reads into columns what they lack, and tells whether it could.
 func (g *judging) read(columns []*column) (whole bool, err error) {
 	for number, id := range g.documents() {
+		if err := g.ctx.Err(); err != nil {
+			return false, err
+		}
 		lacks := false
 		for _, c := range columns {
 			if c.large {
@@ -129,7 +132,7 @@ func (g *judging) read(columns []*column) (whole bool, err error) {
 			if err != nil {
 				return false, fmt.Errorf("fields of document %q: %w", id, err)
 			}
-			if c.bytes > g.verdicts.large {
+			if c.size() > g.verdicts.large {
 				*c = column{large: true}
 			}
 		}
@@ -144,6 +147,9 @@ func (g *judging) read(columns []*column) (whole bool, err error) {
 func (g *judging) byColumns(columns []*column, next *verdict) error {
 	outcomes := map[[maxColumns]uint32]bool{}
 	for number, id := range g.documents() {
+		if err := g.ctx.Err(); err != nil {
+			return err
+		}
 		var codes [maxColumns]uint32
 		for i, c := range columns {
 			codes[i] = c.code(number)

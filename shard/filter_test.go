@@ -22,6 +22,11 @@ func passes(t testing.TB, expression, id, fields string) bool {
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
+	if f.narrow {
+		if narrow, err := f.byFields([]byte(fields)); narrow != ok || err != nil {
+			t.Errorf("%s: %v over all fields, %v over those it asks for: %v", expression, ok, narrow, err)
+		}
+	}
 	return ok
 }
 
@@ -220,6 +225,11 @@ func FuzzFilter(f *testing.F) {
 		first, _, err := x.lets("a#b", read)
 		if err != nil && !errors.Is(err, retrieval.ErrTooLarge) {
 			t.Fatal(err)
+		}
+		if x.narrow {
+			if ok, again := x.byFields(fields); ok != first || (again == nil) != (err == nil) {
+				t.Fatalf("%v over all fields, %v over those it asks for: %v, %v", first, ok, err, again)
+			}
 		}
 		if second, _, again := x.lets("a#b", read); second != first || (again == nil) != (err == nil) {
 			t.Fatalf("%v, then %v: %v, %v", first, second, err, again)

@@ -27,7 +27,7 @@ type kept struct {
 	name      string
 }
 
-// growing is something as it is found out. What it is now never changes; whoever has the turn may replace it by more.
+// growing is something as it is found out. Whoever has the turn may replace it by more; what others see never changes.
 type growing[V any] struct {
 	turn  chan struct{}
 	now   atomic.Pointer[V]
@@ -82,8 +82,8 @@ func (k *keeper[V]) grown(name kept, g *growing[V], now *V, bytes int) {
 	}
 }
 
-// take waits for a turn, and returns what gives it back.
-func take(ctx context.Context, turn chan struct{}) (func(), error) {
+// wait waits for a turn, and returns what gives it back.
+func wait(ctx context.Context, turn chan struct{}) (func(), error) {
 	select {
 	case turn <- struct{}{}:
 		return func() { <-turn }, nil

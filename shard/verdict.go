@@ -80,7 +80,7 @@ func unjudged(documents index.View, is *verdict, most int) (n int) {
 func (v view) judge(ctx context.Context, collection string, f *filter, name kept, work uint64) (*verdict, error) {
 	j := v.verdicts.begin(name)
 	for _, turn := range []chan struct{}{j.turn, filtering} {
-		back, err := take(ctx, turn)
+		back, err := wait(ctx, turn)
 		if err != nil {
 			return nil, err
 		}
@@ -117,11 +117,8 @@ func (g *judging) documents() iter.Seq2[uint32, string] {
 	return g.view.collections[g.collection].Unknown(g.was.known)
 }
 
-// spend reports why the evaluation ends here, or nil.
+// spend reports that the evaluation ends here, or nil.
 func (g *judging) spend(work uint64) error {
-	if err := g.ctx.Err(); err != nil {
-		return err
-	}
 	if g.work < work {
 		g.work = 0
 		return errManyUnknown
@@ -133,6 +130,9 @@ func (g *judging) spend(work uint64) error {
 // byRows reads each document's fields.
 func (g *judging) byRows(next *verdict) error {
 	for number, id := range g.documents() {
+		if err := g.ctx.Err(); err != nil {
+			return err
+		}
 		passes, spent, err := g.lets(g.filter, g.collection, id)
 		if err == nil {
 			next.add(number, passes)

@@ -26,9 +26,7 @@ func (v view) selects(t testing.TB, collection, expression string) (ids []string
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d := range some.List("") {
-		ids = append(ids, d.ID)
-	}
+	ids = slices.Collect(some.IDs(""))
 	if some.Len() != len(ids) {
 		t.Fatalf("%s: %d are counted, %d listed", expression, some.Len(), len(ids))
 	}
@@ -50,18 +48,17 @@ func (v view) walks(t testing.TB, collection, expression string) (ids []string) 
 	return ids
 }
 
-var someFilters = []string{"fields.number == 3", "fields.number > 4", `has(fields.late)`, `id < "d3"`, `fields.late < 100 || parent == "d1"`, `!has(fields.number)`}
+var someFilters = []string{`fields.number > 2 && fields["late"] < 90`, `fields.late > 50 ? fields.number == 3 : "late" in fields`, `true`,
+	"fields.number == 3", "fields.number > 4", `has(fields.late)`, `id < "d3"`, `fields.late < 100 || parent == "d1"`, `!has(fields.number)`}
 
 // TestVerdicts: after any history of puts, patches, forgets, drops, restarts and snapshots, in present and older views in any order, and however little
 // may be kept, a filter selects what it lets through when it is evaluated over every row.
 func TestVerdicts(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		r := newRig(t)
 		var older []view
-		if seed%3 == 2 {
-			r.verdicts.most = 300
-		}
+		r.scarce(seed)
 		for round := range 60 {
 			if _, ok := r.current.Load().collections["papers"]; !ok {
 				r.expect(OK, r.op("papers", create(testPapers)))
@@ -94,9 +91,22 @@ func TestVerdicts(t *testing.T) {
 				}
 			}
 		}
-		if r.verdicts.bytes > r.verdicts.most || r.verdicts.bytes < 0 {
-			t.Errorf("%d bytes are kept, the limit is %d", r.verdicts.bytes, r.verdicts.most)
+		if c := r.verdicts.columns; r.verdicts.bytes > r.verdicts.most || r.verdicts.bytes < 0 || c.bytes > c.most || c.bytes < 0 {
+			t.Errorf("%d bytes are kept, and %d, the limits are %d and %d", r.verdicts.bytes, c.bytes, r.verdicts.most, c.most)
 		}
+	}
+}
+
+// scarce sets limits so low that few documents are many, and little can be kept.
+func (r *rig) scarce(seed uint64) {
+	if seed%2 == 0 {
+		r.verdicts.few = 0
+	}
+	if seed%3 == 1 {
+		r.verdicts.most, r.verdicts.columns.most = 300, 1000
+	}
+	if seed%5 == 3 {
+		r.verdicts.large = 2000
 	}
 }
 
@@ -125,9 +135,8 @@ func (r *rig) crashOrRestore(rng *rand.Rand) {
 		if err := r.store.Sync(context.Background(), r.index); err != nil {
 			r.t.Fatal(err)
 		}
-		most := r.verdicts.most
 		r.crash()
-		r.verdicts.most = most
+		r.scarce(rng.Uint64())
 		return
 	}
 	if err := r.Restored(); err != nil {
@@ -293,8 +302,8 @@ func TestFilteredPlan(t *testing.T) {
 	}
 }
 
-// BenchmarkFilter measures what a filter adds to a search by a plan, and a count: cold, where nothing is known of it; warm; and warm after one document
-// was written.
+// BenchmarkFilter measures what a filter adds to a search by a plan, and a count: cold, where nothing is known of its fields; new; warm; and warm
+// after one document was written.
 func BenchmarkFilter(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		r := newRig(b)
@@ -327,6 +336,13 @@ func BenchmarkFilter(b *testing.B) {
 				continue
 			}
 			b.Run("cold"+at, func(b *testing.B) {
+				for b.Loop() {
+					v.verdicts.kept.Purge()
+					v.verdicts.columns.kept.Purge()
+					search(b, v)
+				}
+			})
+			b.Run("new"+at, func(b *testing.B) { // another filter of fields that were asked for before
 				for b.Loop() {
 					v.verdicts.kept.Purge()
 					search(b, v)

@@ -87,6 +87,9 @@ func (o *benchOptions) check() error {
 	case len(o.targets) == 0:
 		return fmt.Errorf("--targets has none: %w", retrieval.ErrInvalid)
 	}
+	if isIDs(o.ids) {
+		return nil
+	}
 	return checkWritable(o.ids)
 }
 
@@ -201,7 +204,7 @@ func (b *bench) measure(ctx context.Context, r *benchReport) error {
 	if b.options.ids == "" {
 		return nil
 	}
-	return writeLines(b.options.ids, found)
+	return writeIDs(b.options.ids, found)
 }
 
 // pick keeps n queries, rows int(linspace(0, all-1, n)), and the others, those without tokens left out.

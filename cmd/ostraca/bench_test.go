@@ -107,6 +107,10 @@ func TestBenchIndex(t *testing.T) {
 		if on := b["calibrated_on"].(map[string]any); on["queries"] != 60.0 || on["held_out"] != true || on["kept"] != false {
 			t.Errorf("calibrated on %v", on)
 		}
+		if code, _, err := command(append(args, filepath.Join(folder, indexFile))...); code == 0 || !strings.Contains(err, "already") {
+			t.Errorf("written over another file: %d, %s", code, err)
+		}
+		object(t, append(args, second)...)
 		if again := object(t, append(args, second)...)["calibrated_on"].(map[string]any); again["kept"] != true {
 			t.Error("calibrated a second time")
 		}

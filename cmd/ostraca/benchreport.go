@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
@@ -116,6 +117,28 @@ type idsLine struct {
 	RecallTarget recallTarget `json:"recall_target"`
 	K            int          `json:"k"`
 	IDs          [][]int      `json:"ids"` // rows of the documents, a list a query, best first
+}
+
+// isIDs tells whether there is a file of --ids, of an earlier run: only such a file is written over.
+func isIDs(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var first map[string]any
+	err = json.NewDecoder(f).Decode(&first)
+	return err == nil && len(first) == 3 && first["recall_target"] != nil && first["k"] != nil && first["ids"] != nil
+}
+
+// writeIDs writes a file of --ids, in place of an earlier one.
+func writeIDs(path string, found []idsLine) error {
+	if isIDs(path) {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return writeLines(path, found)
 }
 
 // times are microseconds of many searches.

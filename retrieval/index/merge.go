@@ -223,7 +223,7 @@ func (p part) follow(sources, then, now snapshot) part {
 		}
 	}
 	if renumbered {
-		p.numbers = p.numbered(held, nil, 0)
+		p.numbers = p.numbered(held)
 	}
 	slices.Sort(dead)
 	return p.without(dead)

@@ -3,8 +3,6 @@ package index
 import (
 	"iter"
 	"math/bits"
-
-	"ostraca/retrieval"
 )
 
 // Numbering gives numbers to the states of documents, so that what is known of a document can be kept as a bit: of one numbering, a number is of one
@@ -144,8 +142,8 @@ func (n *Numbering) some(count int) []uint32 {
 	return out
 }
 
-// numbered returns the numbers of g's documents: those that they had in the parts that they come from, or, of fresh ones, those from first on.
-func (g *segment) numbered(from []part, fresh []retrieval.Document, first uint32) []uint32 {
+// numbered returns the numbers that g's documents have in the parts that they come from.
+func (g *segment) numbered(from []part) []uint32 {
 	out := make([]uint32, len(g.records))
 	for _, p := range from {
 		at := 0
@@ -155,10 +153,6 @@ func (g *segment) numbered(from []part, fresh []retrieval.Document, first uint32
 			}
 			out[at] = p.numbers[i]
 		}
-	}
-	for i := range fresh {
-		at, _ := g.find(fresh[i].ID)
-		out[at] = first + uint32(i)
 	}
 	return out
 }

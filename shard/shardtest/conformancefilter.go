@@ -35,6 +35,8 @@ func (s *suite) filters() {
 	s.lets("", held, func(string, uint64) bool { return true })
 	s.lets(`has(fields.number)`, held, func(id string, _ uint64) bool { return !patched[id] })
 	s.lets(`fields.number < 1000`, held, func(id string, _ uint64) bool { return !patched[id] })
+	s.lets(`fields.number == 7`, held, func(id string, n uint64) bool { return n == 7 && !patched[id] }) // asked before the patches, too
+	s.lets(`id.startsWith("d1")`, held, func(id string, _ uint64) bool { return strings.HasPrefix(id, "d1") })
 	s.lets(`"x" in fields.tags && fields.late > 0`, held, func(id string, _ uint64) bool { return patched[id] })
 }
 
@@ -98,6 +100,11 @@ func (s *suite) lets(filter string, held map[string]uint64, passes func(id strin
 			if err != nil || len(got.Hits) != len(want.Hits) || len(want.Hits) > 0 && !reflect.DeepEqual(got.Hits, want.Hits) || got.Stats.Documents != want.Stats.Documents {
 				s.Fatalf("%s: phase %d, best %d: %v,\n%+v\nwant\n%+v", filter, phase, k, err, got, want)
 			}
+		}
+		q.Plan = retrieval.Plan{Sketched: len(want) + 2, Scored: len(want) + 1} // of those that pass, all
+		planned, err := s.m.Search(s.Context(), &shard.SearchRequest{Collection: Collection, Query: q, Filter: filter})
+		if err != nil || len(planned.Hits) != len(best.Hits) || len(best.Hits) > 0 && !reflect.DeepEqual(planned.Hits, best.Hits) {
+			s.Fatalf("%s: by a plan for all, best %d: %v,\n%+v\nwant\n%+v", filter, k, err, planned, best)
 		}
 	}
 }
