@@ -273,6 +273,7 @@ func TestSearchAllocations(t *testing.T) {
 		for i := range n {
 			put(t, x, retrieval.Document{ID: fmt.Sprintf("%06d", i), Codes: someCodes(rng, 2, 6)})
 		}
+		x.Settle() // merges allocate
 		return testing.AllocsPerRun(10, func() { search(t, x, q) })
 	}
 	if few, many := count(10), count(1000); few != many {

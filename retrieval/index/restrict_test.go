@@ -88,7 +88,7 @@ func TestRestrict(t *testing.T) {
 // TestRestrictFindsAll: however few are left, a plan finds what exact search finds where it scores as many, over 1, 3 and 7 shards; where it does not,
 // its scores are those of exact search.
 func TestRestrictFindsAll(t *testing.T) {
-	const width, documents = 16, 4000
+	const width, documents = 16, 1500
 	rng := rand.New(rand.NewPCG(3, 5))
 	whole := model{}
 	for i := range documents {
