@@ -1,6 +1,7 @@
 package retrieval
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -101,6 +102,21 @@ func (c Calibration) Plan(t Target, k int) Plan {
 		p.Scored = min(MaxCandidates, (p.Scored*k+last.K-1)/last.K)
 	}
 	return p
+}
+
+// Complete returns c with exact plans for the targets and k that it has none for: as [Calibrate] leaves them out, and a collection without any plan
+// follows [Default].
+func (c Calibration) Complete() Calibration {
+	out := slices.Clone(c)
+	for _, k := range calibratedK {
+		for _, t := range Targets {
+			if !slices.ContainsFunc(c, func(x Calibrated) bool { return x.Target == t && x.K == k }) {
+				out = append(out, Calibrated{Target: t, K: k})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Calibrated) int { return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.K, b.K)) })
+	return out
 }
 
 // Validate reports what is wrong with c, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].

@@ -70,6 +70,9 @@ func (c Configuration) check() error {
 	return c.Calibration.Validate()
 }
 
+// maxProjectionBytes is what a projection that is read may take: its weights, and a head of its sample.
+const maxProjectionBytes = 2*encoder.MaxProjectionWeights + 1024
+
 // maxCalibrated is how many plans a configuration that is read may have; how many a calibration may, that one says itself.
 const maxCalibrated = 64
 
@@ -86,7 +89,7 @@ func appendConfiguration(b []byte, c Configuration) []byte {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 	}
-	return append(b, c.Projection.Bytes()...)
+	return appendString(b, c.Projection.Bytes())
 }
 
 // configuration reads one, to the end, without checking what it means.
@@ -103,12 +106,11 @@ func (r *reader) configuration() Configuration {
 		x.Plan.Scored = int(r.uvarint(retrieval.MaxCandidates, "plan"))
 		c.Calibration = append(c.Calibration, x)
 	}
-	if len(r.rest) > 0 {
+	if p := r.bytes(maxProjectionBytes, "projection"); len(p) > 0 {
 		var err error
-		if c.Projection, err = encoder.ParseProjection(r.rest); err != nil {
+		if c.Projection, err = encoder.ParseProjection(p); err != nil {
 			r.fail("configuration: %v", err)
 		}
-		r.rest = nil
 	}
 	return c
 }

@@ -12,8 +12,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
@@ -176,13 +176,18 @@ func TestBenchWrites(t *testing.T) {
 // TestPace: what fails is told, and nothing more is put.
 func TestPace(t *testing.T) {
 	broken := errors.New("broken")
+	var all sync.WaitGroup
+	all.Add(6)
 	stop := pace(t.Context(), 100_000, func(_ context.Context, n int) error {
+		if n <= 5 {
+			defer all.Done()
+		}
 		if n >= 5 {
 			return broken
 		}
 		return nil
 	})
-	time.Sleep(50 * time.Millisecond)
+	all.Wait()
 	if n, err := stop(); n != 5 || !errors.Is(err, broken) {
 		t.Errorf("%d put: %v", n, err)
 	}

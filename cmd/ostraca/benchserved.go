@@ -95,10 +95,9 @@ func (b *bench) served(ctx context.Context, o servedOptions, r *benchReport) (er
 			return err
 		}
 		o.collection, r.Nodes, r.Shards = collection, len(status.Nodes), len(status.Shards)
-		if len(b.plans) > 0 { // those of the engine: then both do the same work
-			if _, err := cluster.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: collection, Calibration: wireCalibration(b.plans)}); err != nil {
-				return err
-			}
+		// the plans of the engine: then both do the same work
+		if _, err := cluster.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: collection, Calibration: wireCalibration(b.plans.Complete())}); err != nil {
+			return err
 		}
 		for _, target := range b.targets {
 			both, err := b.sideBySide(ctx, o, target, cluster)

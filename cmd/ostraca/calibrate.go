@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +18,7 @@ import (
 // This file measures by which plans a collection of a live cluster reaches recall targets, and installs them.
 
 const (
+	fewQuestions       = 50  // below which a calibration is warned of
 	calibrationQueries = 200 // asked, unless --limit says otherwise: more make plans little better
 	calibrationBatch   = 64  // of them sent together
 )
@@ -215,24 +215,17 @@ func (c *calibrator) measure(ctx context.Context) (retrieval.Calibration, error)
 		c.numbers[&queries[i].Weights[0]] = i
 	}
 	fmt.Fprintf(c.app.err, "asking %s, exactly and by plans\n", plural(len(queries), "question"))
+	if len(queries) < fewQuestions {
+		fmt.Fprintf(c.app.err, "%s: plans measured on fewer than %d fit other questions badly\n", plural(len(queries), "question"), fewQuestions)
+	}
 	out, err := retrieval.Calibrate(ctx, c, queries)
 	if err != nil {
 		return nil, err
 	}
-	ks := map[int]bool{}
-	for a := range c.answers {
-		ks[a.k] = true
+	if !slices.ContainsFunc(c.answers[asking{k: out.Complete()[0].K}], func(a retrieval.Answer) bool { return len(a.Hits) > 0 }) {
+		return nil, fmt.Errorf("no question finds a document: load the collection before its plans are measured: %w", retrieval.ErrInvalid)
 	}
-	for _, k := range slices.Sorted(maps.Keys(ks)) {
-		for _, t := range retrieval.Targets {
-			if !slices.ContainsFunc(out, func(p retrieval.Calibrated) bool { return p.Target == t && p.K == k }) {
-				out = append(out, retrieval.Calibrated{Target: t, K: k})
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b retrieval.Calibrated) int {
-		return int(a.Target)*retrieval.MaxK + a.K - int(b.Target)*retrieval.MaxK - b.K
-	})
+	out = out.Complete()
 	return out, out.Validate()
 }
 

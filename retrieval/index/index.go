@@ -26,7 +26,8 @@ type Options struct {
 	Memory  Memory          // of large segments; nil: Go's
 }
 
-// Index is the documents of one shard, in memory. It is a [retrieval.Searcher] that scores every living document exactly.
+// Index is the documents of one shard, in memory. It is a [retrieval.Searcher] that scores the living documents by their
+// tokens: all, or those that the plan of a query finds.
 //
 // All methods are safe for concurrent use. Readers take no lock: the state is one immutable snapshot behind a pointer, and
 // whatever was read from it stays as it was. Writers wait for each other, and leave the merging of

@@ -43,10 +43,6 @@ func (t *tier) of(i, bytes int) ([]byte, []uint16) {
 	return t.rows[from*bytes : to*bytes : to*bytes], t.scales[from:to:to]
 }
 
-func newTier(documents, rows, bytes int) tier {
-	return tierIn(make([]byte, 0, rows*bytes), documents, rows)
-}
-
 // tierIn makes a tier whose rows go into the given memory.
 func tierIn(memory []byte, documents, rows int) tier {
 	return tier{rows: memory, scales: make([]uint16, 0, rows), starts: make([]int32, 1, documents+1)}
