@@ -154,8 +154,11 @@ var ladder = []int{10, 13, 17, 22, 30, 40, 50, 65, 85, 110, 150, 200, 260, 340, 
 var widths = []int{2, 4, 8, 16, 32}
 
 // Calibrate measures, for each target and k, the cheapest plan by which s finds that share of the exact answers to the queries, the mean over them;
-// queries ask for codes that s holds, whatever their K and Plan. Where no plan of the ladder does, there is none: exact. Errors are those of s.
-func Calibrate(ctx context.Context, s Searcher, queries []*Query) (Calibration, error) {
+// queries ask for codes that s holds, whatever their K and Plan. Without targets, all of [Targets] are measured. Where no plan of the ladder does, there is none: exact. Errors are those of s.
+func Calibrate(ctx context.Context, s Searcher, queries []*Query, targets ...Target) (Calibration, error) {
+	if len(targets) == 0 {
+		targets = Targets
+	}
 	if len(queries) == 0 {
 		return nil, fmt.Errorf("calibrate: no queries: %w", ErrInvalid)
 	}
@@ -167,7 +170,7 @@ func Calibrate(ctx context.Context, s Searcher, queries []*Query) (Calibration, 
 			return nil, fmt.Errorf("calibrate: %w", err)
 		}
 		c.truth, c.cost = whole.ids, whole.cost
-		for _, t := range Targets {
+		for _, t := range targets {
 			p, err := c.cheapest(ctx, t)
 			if err != nil {
 				return nil, fmt.Errorf("calibrate: %w", err)

@@ -77,7 +77,11 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 	}
 	fmt.Fprintf(b.app.err, "calibrating on %d queries\n", len(queries))
 	var err error
-	if b.plans, err = retrieval.Calibrate(ctx, b.index, queries); err != nil || b.options.index == "" {
+	targets := retrieval.Targets // a calibration that is kept has them all
+	if b.options.index == "" {
+		targets = slices.DeleteFunc(slices.Clone(b.targets), func(t retrieval.Target) bool { return t == retrieval.Exact })
+	}
+	if b.plans, err = retrieval.Calibrate(ctx, b.index, queries, targets...); err != nil || b.options.index == "" {
 		return err
 	}
 	return writeCalibration(path, of, b.plans)
