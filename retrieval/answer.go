@@ -57,6 +57,9 @@ func (s Stats) Add(t Stats) Stats {
 	return s
 }
 
+// Vectors returns how many vectors were met, of whatever tier.
+func (s Stats) Vectors() int64 { return s.Sketches + s.Coarse + s.Tokens }
+
 // Answer is the best hits in order, with what they cost. Answers are a monoid under [Merge].
 type Answer struct {
 	Hits  []Hit

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // Codec names how vectors became codes, by the formulas of docs/score.md. Codes of different codecs cannot meet: a change of a formula is another name.
@@ -80,6 +81,24 @@ type Pooled struct {
 
 // Len returns the number of vectors.
 func (p Pooled) Len() int { return len(p.Scales) }
+
+// AppendScales appends scales as all formats have them: two bytes each, little-endian.
+func AppendScales(b []byte, scales []uint16) []byte {
+	b = slices.Grow(b, 2*len(scales))
+	for _, s := range scales {
+		b = append(b, byte(s), byte(s>>8))
+	}
+	return b
+}
+
+// ParseScales reads what [AppendScales] wrote; an odd byte at the end counts nothing.
+func ParseScales(b []byte) []uint16 {
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = uint16(b[2*i]) | uint16(b[2*i+1])<<8
+	}
+	return out
+}
 
 // Codes are the quantised token vectors of one document, in the layout of docs/score.md, with the pooled vectors by which a search finds candidates.
 //

@@ -216,7 +216,7 @@ func (c *calibrating) ask(ctx context.Context, p Plan) (measured, error) {
 			ids[h.ID] = true
 		}
 		m.ids = append(m.ids, ids)
-		m.cost += answer.Stats.Sketches + answer.Stats.Coarse + answer.Stats.Tokens
+		m.cost += answer.Stats.Vectors()
 	}
 	c.seen[p] = m
 	return m, nil

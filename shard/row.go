@@ -91,17 +91,10 @@ func appendRow(b []byte, d *Document) []byte {
 
 // appendCodes appends what depends on codec, width and number of tokens alone in its length.
 func appendCodes(b []byte, c *retrieval.Codes) []byte {
-	b = appendScales(append(b, c.Rows...), c.Scales)
+	b = retrieval.AppendScales(append(b, c.Rows...), c.Scales)
 	b = append(append(b, c.Clusters...), c.Coarse.Rows...)
-	b = append(appendScales(b, c.Coarse.Scales), c.Sketch.Rows...)
-	return appendScales(b, c.Sketch.Scales[:min(1, c.Sketch.Len())])
-}
-
-func appendScales(b []byte, scales []uint16) []byte {
-	for _, s := range scales {
-		b = binary.LittleEndian.AppendUint16(b, s)
-	}
-	return b
+	b = append(retrieval.AppendScales(b, c.Coarse.Scales), c.Sketch.Rows...)
+	return retrieval.AppendScales(b, c.Sketch.Scales[:min(1, c.Sketch.Len())])
 }
 
 // parseRow reads a row; whether it may be held, the door has checked, and the index checks. Text, fields and codes stay in the row's
@@ -163,12 +156,7 @@ func (r *reader) codes(c *retrieval.Codes, tokens int) {
 }
 
 func (r *reader) scales(n int, what string) []uint16 {
-	b := r.take(2*uint64(n), what)
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
+	return retrieval.ParseScales(r.take(2*uint64(n), what))
 }
 
 // rowFields returns the fields of a row, in its memory, without reading the rest.

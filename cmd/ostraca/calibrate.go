@@ -289,13 +289,11 @@ func (c *calibrator) reached(p retrieval.Calibrated) reachedOne {
 	var cost, whole int64
 	for i, a := range found {
 		out.Recall += shareOf(exact[i].Hits, a.Hits) / float64(len(found))
-		cost, whole = cost+vectorsMet(a.Stats), whole+vectorsMet(exact[i].Stats)
+		cost, whole = cost+a.Stats.Vectors(), whole+exact[i].Stats.Vectors()
 	}
 	out.Cost = float64(cost) / float64(max(1, whole))
 	return out
 }
-
-func vectorsMet(s retrieval.Stats) int64 { return s.Tokens + s.Sketches + s.Coarse }
 
 // shareOf returns the share of what is true that was found: all of nothing.
 func shareOf(truth, found []retrieval.Hit) float64 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -54,25 +53,9 @@ func codesOf(c *api.Codes) *retrieval.Codes {
 	if c == nil {
 		return nil
 	}
-	out := &retrieval.Codes{Codec: retrieval.Codec(c.Codec), Width: int(c.Width), Rows: c.Rows, Scales: scalesOf(c.Scales), Clusters: c.Clusters}
-	out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: scalesOf(c.CoarseScales)}
+	out := &retrieval.Codes{Codec: retrieval.Codec(c.Codec), Width: int(c.Width), Rows: c.Rows, Scales: retrieval.ParseScales(c.Scales), Clusters: c.Clusters}
+	out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: retrieval.ParseScales(c.CoarseScales)}
 	out.Sketch = retrieval.Pooled{Rows: c.Sketch, Scales: slices.Repeat([]uint16{uint16(c.SketchScale)}, len(c.Sketch)/max(1, retrieval.Stride(out.Width)))}
-	return out
-}
-
-func scalesOf(b []byte) []uint16 {
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
-}
-
-func scaleBytes(scales []uint16) []byte {
-	out := make([]byte, 0, 2*len(scales))
-	for _, s := range scales {
-		out = binary.LittleEndian.AppendUint16(out, s)
-	}
 	return out
 }
 
@@ -82,8 +65,8 @@ func storedOf(d *api.Document) dataset.Stored {
 }
 
 func wireCodes(c *retrieval.Codes) *api.Codes {
-	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: scaleBytes(c.Scales),
-		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: scaleBytes(c.Coarse.Scales), Sketch: c.Sketch.Rows}
+	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: retrieval.AppendScales([]byte{}, c.Scales),
+		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: retrieval.AppendScales([]byte{}, c.Coarse.Scales), Sketch: c.Sketch.Rows}
 	if c.Sketch.Len() > 0 {
 		out.SketchScale = uint32(c.Sketch.Scales[0])
 	}

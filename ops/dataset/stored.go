@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -74,9 +73,9 @@ func (c *codesJSON) codes() (*retrieval.Codes, error) {
 	case c.Width < 1 || c.Width > retrieval.MaxWidth:
 		return nil, fmt.Errorf("codes: they are %d wide, it must be 1 to %d: %w", c.Width, retrieval.MaxWidth, retrieval.ErrInvalid)
 	}
-	out := &retrieval.Codes{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: scalesOf(c.Scales), Clusters: c.Clusters}
+	out := &retrieval.Codes{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: retrieval.ParseScales(c.Scales), Clusters: c.Clusters}
 	if len(c.Coarse)+len(c.CoarseScales) > 0 {
-		out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: scalesOf(c.CoarseScales)}
+		out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: retrieval.ParseScales(c.CoarseScales)}
 	}
 	if len(c.Sketch) > 0 {
 		out.Sketch = retrieval.Pooled{Rows: c.Sketch, Scales: slices.Repeat([]uint16{c.SketchScale}, len(c.Sketch)/retrieval.Stride(c.Width))}
@@ -85,26 +84,10 @@ func (c *codesJSON) codes() (*retrieval.Codes, error) {
 }
 
 func codesOf(c *retrieval.Codes) *codesJSON {
-	out := &codesJSON{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: scaleBytes(c.Scales),
-		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: scaleBytes(c.Coarse.Scales), Sketch: c.Sketch.Rows}
+	out := &codesJSON{Codec: c.Codec, Width: c.Width, Rows: c.Rows, Scales: retrieval.AppendScales([]byte{}, c.Scales),
+		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: retrieval.AppendScales([]byte{}, c.Coarse.Scales), Sketch: c.Sketch.Rows}
 	if c.Sketch.Len() > 0 {
 		out.SketchScale = c.Sketch.Scales[0]
-	}
-	return out
-}
-
-func scalesOf(b []byte) []uint16 {
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
-}
-
-func scaleBytes(scales []uint16) []byte {
-	out := make([]byte, 0, 2*len(scales))
-	for _, s := range scales {
-		out = binary.LittleEndian.AppendUint16(out, s)
 	}
 	return out
 }

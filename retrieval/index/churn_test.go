@@ -72,7 +72,7 @@ func measureWork(t testing.TB, x *Index, queries []*retrieval.Query, plan retrie
 			}
 		}
 		wanted += len(truth)
-		w.vectors += a.Stats.Sketches + a.Stats.Coarse + a.Stats.Tokens
+		w.vectors += a.Stats.Vectors()
 		answers = append(answers, a)
 	}
 	for _, p := range x.snapshot() {

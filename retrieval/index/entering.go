@@ -28,7 +28,7 @@ func (s snapshot) entering(from, scored []candidate, n int) []candidate {
 			}
 		case s.better(x, best[0]):
 			best[0] = x
-			s.sink(best)
+			sink(best, 0, func(a, b candidate) bool { return s.better(b, a) })
 		default:
 			continue
 		}
@@ -41,21 +41,4 @@ func (s snapshot) entering(from, scored []candidate, n int) []candidate {
 		}
 	}
 	return out
-}
-
-// sink moves the top of a heap down until it is worse than both below it.
-func (s snapshot) sink(heap []candidate) {
-	for i := 0; ; {
-		worst := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(heap) && s.better(heap[worst], heap[child]) {
-				worst = child
-			}
-		}
-		if worst == i {
-			return
-		}
-		heap[i], heap[worst] = heap[worst], heap[i]
-		i = worst
-	}
 }

@@ -73,9 +73,9 @@ func cutSections(data []byte, h *fileHeader) (out [sections][]byte, err error) {
 func readSegment(h *fileHeader, parts [sections][]byte) (*segment, error) {
 	n := int(h.documents)
 	g := &segment{
-		codec: h.codec, width: h.width, records: make([]record, 0, n), shared: scalesOf(parts[sectionShared]),
-		fine:   tier{rows: parts[sectionFine], scales: scalesOf(parts[sectionScales]), starts: make([]int32, 1, n+1)},
-		coarse: tier{rows: parts[sectionCoarse], scales: scalesOf(parts[sectionCoarseScales]), starts: make([]int32, 1, n+1)},
+		codec: h.codec, width: h.width, records: make([]record, 0, n), shared: retrieval.ParseScales(parts[sectionShared]),
+		fine:   tier{rows: parts[sectionFine], scales: retrieval.ParseScales(parts[sectionScales]), starts: make([]int32, 1, n+1)},
+		coarse: tier{rows: parts[sectionCoarse], scales: retrieval.ParseScales(parts[sectionCoarseScales]), starts: make([]int32, 1, n+1)},
 		sketch: tier{rows: parts[sectionSketch], scales: make([]uint16, 0, h.sketches), starts: make([]int32, 1, n+1)},
 	}
 	if h.codec != retrieval.Int8 {
@@ -156,12 +156,4 @@ func uvarint(b []byte) (uint64, []byte, bool) {
 		return 0, b, false
 	}
 	return v, b[n:], true
-}
-
-func scalesOf(b []byte) []uint16 {
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
 }

@@ -84,12 +84,8 @@ func (f *fileWriter) section(i int, id string, c retrieval.Codes) {
 }
 
 func (f *fileWriter) scales(all []uint16) {
-	b := f.scratch[:0]
-	for _, s := range all {
-		b = binary.LittleEndian.AppendUint16(b, s)
-	}
-	f.scratch = b
-	f.write(b)
+	f.scratch = retrieval.AppendScales(f.scratch[:0], all)
+	f.write(f.scratch)
 }
 
 func (f *fileWriter) write(b []byte) {

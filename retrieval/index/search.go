@@ -126,14 +126,14 @@ func (s *scan) score(id string, c retrieval.Codes) {
 		s.best = append(s.best, hit)
 		if len(s.best) == s.query.K {
 			for i := len(s.best)/2 - 1; i >= 0; i-- {
-				s.sink(i)
+				sink(s.best, i, worse)
 			}
 		}
 	case retrieval.Compare(hit, s.best[0]) < 0:
 		hit.Alignments = s.best[0].Alignments
 		s.align(hit.Alignments)
 		s.best[0] = hit
-		s.sink(0)
+		sink(s.best, 0, worse)
 	}
 }
 
@@ -179,22 +179,7 @@ func (s *scan) align(to []retrieval.Alignment) {
 	}
 }
 
-// sink moves hit i down the heap until it is worse than both below it.
-func (s *scan) sink(i int) {
-	for {
-		worst := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(s.best) && retrieval.Compare(s.best[child], s.best[worst]) > 0 {
-				worst = child
-			}
-		}
-		if worst == i {
-			return
-		}
-		s.best[i], s.best[worst] = s.best[worst], s.best[i]
-		i = worst
-	}
-}
+func worse(a, b retrieval.Hit) bool { return retrieval.Compare(a, b) > 0 }
 
 // answer returns the best in order.
 func (s *scan) answer() retrieval.Answer {

@@ -160,6 +160,8 @@ type cursor struct {
 	at int
 }
 
+func (c cursor) before(d cursor) bool { return c.records[c.at].id < d.records[d.at].id }
+
 // walk yields the living documents whose ids are above after, by id: the part and the ordinal in it.
 func (s snapshot) walk(after string) iter.Seq2[*part, int] {
 	return func(yield func(*part, int) bool) {
@@ -174,7 +176,7 @@ func (s snapshot) walk(after string) iter.Seq2[*part, int] {
 			}
 		}
 		for i := len(heap)/2 - 1; i >= 0; i-- {
-			sink(heap, i)
+			sink(heap, i, cursor.before)
 		}
 		for len(heap) > 0 {
 			c := &heap[0]
@@ -186,24 +188,7 @@ func (s snapshot) walk(after string) iter.Seq2[*part, int] {
 				heap[0] = heap[last]
 				heap = heap[:last]
 			}
-			sink(heap, 0)
+			sink(heap, 0, cursor.before)
 		}
-	}
-}
-
-// sink moves cursor i down the heap until none below it has a lesser id.
-func sink(heap []cursor, i int) {
-	for {
-		least := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(heap) && heap[child].records[heap[child].at].id < heap[least].records[heap[least].at].id {
-				least = child
-			}
-		}
-		if least == i {
-			return
-		}
-		heap[i], heap[least] = heap[least], heap[i]
-		i = least
 	}
 }

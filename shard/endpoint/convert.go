@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -84,18 +83,10 @@ func toDocument(d *shard.Found, codes bool) (*api.Document, error) {
 }
 
 func toCodes(c retrieval.Codes) *api.Codes {
-	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: toScales(c.Scales),
-		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: toScales(c.Coarse.Scales), Sketch: c.Sketch.Rows}
+	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: retrieval.AppendScales(nil, c.Scales),
+		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: retrieval.AppendScales(nil, c.Coarse.Scales), Sketch: c.Sketch.Rows}
 	if c.Sketch.Len() > 0 {
 		out.SketchScale = uint32(c.Sketch.Scales[0])
-	}
-	return out
-}
-
-func toScales(scales []uint16) []byte {
-	var out []byte
-	for _, s := range scales {
-		out = binary.LittleEndian.AppendUint16(out, s)
 	}
 	return out
 }
@@ -172,19 +163,11 @@ func codesOf(c *api.Codes) (retrieval.Codes, error) {
 	case c.GetSketchScale() > retrieval.MaxScale:
 		return retrieval.Codes{}, fmt.Errorf("sketch_scale is %d, the limit is %d: %w", c.GetSketchScale(), retrieval.MaxScale, retrieval.ErrInvalid)
 	}
-	out := retrieval.Codes{Codec: retrieval.Codec(c.GetCodec()), Width: int(c.GetWidth()), Rows: c.GetRows(), Scales: scalesOf(c.GetScales()), Clusters: c.GetClusters()}
-	out.Coarse = retrieval.Pooled{Rows: c.GetCoarse(), Scales: scalesOf(c.GetCoarseScales())}
+	out := retrieval.Codes{Codec: retrieval.Codec(c.GetCodec()), Width: int(c.GetWidth()), Rows: c.GetRows(), Scales: retrieval.ParseScales(c.GetScales()), Clusters: c.GetClusters()}
+	out.Coarse = retrieval.Pooled{Rows: c.GetCoarse(), Scales: retrieval.ParseScales(c.GetCoarseScales())}
 	sketches := len(c.GetSketch()) / max(1, retrieval.Stride(out.Width))
 	out.Sketch = retrieval.Pooled{Rows: c.GetSketch(), Scales: slices.Repeat([]uint16{uint16(c.GetSketchScale())}, sketches)}
 	return out, nil
-}
-
-func scalesOf(b []byte) []uint16 {
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
 }
 
 // toError says why one of several did not take effect.
