@@ -257,6 +257,36 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
+// TestPromotedUnheard: a node that got its vote back, did not hear so, and leads since, has nobody to ask but itself.
+func TestPromotedUnheard(t *testing.T) {
+	bubble(t, shardtest.Options{Nodes: 3, Shards: 1, Replicas: 3, Seed: 16}, func(t *testing.T, cluster *shardtest.Cluster) {
+		create(t, cluster, "papers")
+		puts(t, cluster.Router(), "a", 10)
+		settled(t, cluster)
+		for i := range 3 {
+			cluster.Stop(i)
+			edit(t, filepath.Join(cluster.Disks[i].Mount(), "node.json"), `{`, `{"learning":[0,1],`)
+		}
+		for i := range 3 {
+			cluster.Up(i)
+		}
+		time.Sleep(10 * time.Second) // the leaders among them are settled on, and have tried
+		settled(t, cluster)
+	})
+}
+
+// edit replaces the first such text of a file.
+func edit(t *testing.T, path, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, bytes.Replace(b, []byte(from), []byte(to), 1), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDamageWhileServing: a row that went bad under a running node is not believed, and another replica answers.
 func TestDamageWhileServing(t *testing.T) {
 	bubble(t, shardtest.Options{Nodes: 3, Shards: 1, Replicas: 3, Seed: 14}, func(t *testing.T, c *shardtest.Cluster) {

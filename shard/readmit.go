@@ -42,6 +42,9 @@ func (n *Node) readmit(group uint32, nodes []string, promote bool) error {
 	last := fmt.Errorf("there is no other replica: restore it from a backup: %w", ErrUnavailable)
 	for _, node := range nodes {
 		if node == n.options.Node {
+			if promote && n.leads(ctx, group) {
+				return n.memo.learns(group, false)
+			}
 			continue
 		}
 		c, err := n.link.conn(node)
@@ -55,6 +58,12 @@ func (n *Node) readmit(group uint32, nodes []string, promote bool) error {
 		last = err
 	}
 	return fmt.Errorf("be readmitted to group %d: %w", group, last)
+}
+
+// leads tells whether this node leads a group, by the votes of a settled configuration: it was promoted, and did not live to hear so.
+func (n *Node) leads(ctx context.Context, group uint32) bool {
+	g, _, err := n.group(group)
+	return err == nil && g.Promote(ctx, n.options.Node) == nil
 }
 
 // Readmit answers for a group that this node leads.
