@@ -3,8 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -20,10 +20,12 @@ type candidate struct {
 
 // better orders candidates as retrieval.Compare orders hits: the same on every shard, so that the best of a whole are among the best of its parts.
 func (s snapshot) better(a, b candidate) bool {
-	if a.sum != b.sum {
-		return a.sum > b.sum
-	}
-	return strings.Compare(s[a.part].records[a.at].id, s[b.part].records[b.at].id) < 0
+	return a.sum > b.sum || a.sum == b.sum && s.before(a, b)
+}
+
+// before orders candidates of one score, apart so that better is inlined.
+func (s snapshot) before(a, b candidate) bool {
+	return s[a.part].records[a.at].id < s[b.part].records[b.at].id
 }
 
 // contest keeps the best n candidates of any number that are added.
@@ -31,16 +33,15 @@ type contest struct {
 	parts snapshot
 	n     int
 	best  []candidate
-	least int64 // once n were kept: what is worse need not be added
-	full  bool
+	least int64 // once n were kept, the worst of them: what is worse need not be added
 }
 
 func newContest(parts snapshot, n int) *contest {
-	return &contest{parts: parts, n: n}
+	return &contest{parts: parts, n: n, least: math.MinInt64}
 }
 
 func (c *contest) add(x candidate) {
-	if c.full && x.sum < c.least {
+	if x.sum < c.least {
 		return
 	}
 	c.best = append(c.best, x)
@@ -56,7 +57,7 @@ func (c *contest) cut() {
 	}
 	c.quickselect()
 	c.best = c.best[:c.n]
-	c.full, c.least = true, c.best[0].sum
+	c.least = c.best[0].sum
 	for _, x := range c.best {
 		c.least = min(c.least, x.sum)
 	}
@@ -142,10 +143,11 @@ func (v View) bySketch(ctx context.Context, q *retrieval.Query, n int, stats *re
 		for i := take(); i >= 0; i = take() {
 			x := pieces[i]
 			p := v.parts[x.part]
-			s.piece(p, x.from, x.to)
+			sketches[worker] += s.piece(p, x.from, x.to)
 			for j, at := range s.which {
-				sketches[worker] += int64(p.sketch.length(int(at)))
-				c.add(candidate{s.sums[j] >> sketchShift * int64(p.shared[at]), int32(x.part), at})
+				if sum := s.sums[j] >> sketchShift * int64(p.shared[at]); sum >= c.least {
+					c.add(candidate{sum, int32(x.part), at})
+				}
 			}
 		}
 		contests[worker] = c
@@ -163,23 +165,27 @@ type sketching struct {
 	sums  []int64 // the score of each one's sketch
 }
 
-// piece scans the documents of p in a range of ordinals: all of them, unless half of them are dead or more.
-func (s *sketching) piece(p part, from, to int) {
-	s.which = s.which[:0]
+// piece scans the documents of p in a range of ordinals: all of them, unless half of them are dead or more. It returns the number of sketches of the living.
+func (s *sketching) piece(p part, from, to int) (sketches int64) {
+	s.which = slices.Grow(s.which[:0], to-from)
 	for at := p.alive(from); at < to; at = p.alive(at + 1) {
-		if p.length(at) > 0 {
+		if n := p.sketch.length(at); n > 0 {
 			s.which = append(s.which, int32(at))
+			sketches += int64(n)
 		}
 	}
 	s.sums = slices.Grow(s.sums[:0], to-from)[:to-from]
 	if 2*len(s.which) <= to-from {
 		s.scan.Gather(s.sums[:len(s.which)], p.sketch.rows, p.sketch.starts, s.which)
-		return
+		return sketches
 	}
 	s.scan.Documents(s.sums, p.sketch.rows, p.sketch.starts[from:to+1])
-	for j, at := range s.which {
-		s.sums[j] = s.sums[int(at)-from]
+	if len(s.which) < to-from {
+		for j, at := range s.which {
+			s.sums[j] = s.sums[int(at)-from]
+		}
 	}
+	return sketches
 }
 
 // sketchShift keeps a sketch's sum, of at most 2^52, times its scale inside 64 bits.
@@ -216,7 +222,9 @@ func (v View) byCoarse(ctx context.Context, q *retrieval.Query, from []candidate
 	case q.Plan.Sketched > 0:
 		return v.parts.entering(from, scored, n), nil
 	}
-	return merged([]*contest{{parts: v.parts, n: n, best: scored}}, nil)
+	all := newContest(v.parts, n)
+	all.best = scored
+	return merged([]*contest{all}, nil)
 }
 
 // merged returns the best candidates of all workers, in the order in which they lie.

@@ -4784,6 +4784,331 @@ done:
 	VZEROUPPER
 	RET
 
+// func linearAVX512(sums *int64, rows *byte, which *int32, step int, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
+TEXT ·linearAVX512(SB), NOSPLIT, $0-88
+	MOVQ         ahead+80(FP), CX
+	MOVQ         sums+0(FP), DX
+	MOVQ         which+16(FP), BX
+	MOVQ         step+24(FP), SI
+	MOVQ         mask+56(FP), DI
+	VPBROADCASTQ bias+72(FP), Y0
+	KMOVQ        DI, K1
+
+block:
+	MOVLQSX (BX), R8
+	IMULQ   stride+40(FP), R8
+	ADDQ    rows+8(FP), R8
+	ADDQ    SI, BX
+	VXORPS  Z1, Z1, Z1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VXORPS  Z4, Z4, Z4
+	MOVLQSX (BX), R9
+	IMULQ   stride+40(FP), R9
+	ADDQ    rows+8(FP), R9
+	ADDQ    SI, BX
+	VXORPS  Z5, Z5, Z5
+	VXORPS  Z6, Z6, Z6
+	VXORPS  Z7, Z7, Z7
+	VXORPS  Z8, Z8, Z8
+	MOVLQSX (BX), R10
+	IMULQ   stride+40(FP), R10
+	ADDQ    rows+8(FP), R10
+	ADDQ    SI, BX
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	MOVLQSX (BX), R11
+	IMULQ   stride+40(FP), R11
+	ADDQ    rows+8(FP), R11
+	ADDQ    SI, BX
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	MOVQ    digits+64(FP), AX
+	MOVQ    steps+48(FP), R12
+	TESTQ   R12, R12
+	JZ      rest
+
+step:
+	VMOVDQU32  (AX), Z18
+	VMOVDQU32  64(AX), Z19
+	VMOVDQU32  128(AX), Z20
+	VMOVDQU32  192(AX), Z21
+	VMOVDQU8   (R8), Z17
+	PREFETCHT0 (R8)(CX*1)
+	VPDPBUSD   Z18, Z17, Z1
+	VPDPBUSD   Z19, Z17, Z2
+	VPDPBUSD   Z20, Z17, Z3
+	VPDPBUSD   Z21, Z17, Z4
+	VMOVDQU8   (R9), Z17
+	PREFETCHT0 (R9)(CX*1)
+	VPDPBUSD   Z18, Z17, Z5
+	VPDPBUSD   Z19, Z17, Z6
+	VPDPBUSD   Z20, Z17, Z7
+	VPDPBUSD   Z21, Z17, Z8
+	VMOVDQU8   (R10), Z17
+	PREFETCHT0 (R10)(CX*1)
+	VPDPBUSD   Z18, Z17, Z9
+	VPDPBUSD   Z19, Z17, Z10
+	VPDPBUSD   Z20, Z17, Z11
+	VPDPBUSD   Z21, Z17, Z12
+	VMOVDQU8   (R11), Z17
+	PREFETCHT0 (R11)(CX*1)
+	VPDPBUSD   Z18, Z17, Z13
+	VPDPBUSD   Z19, Z17, Z14
+	VPDPBUSD   Z20, Z17, Z15
+	VPDPBUSD   Z21, Z17, Z16
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x40, R8
+	ADDQ       $0x40, R9
+	ADDQ       $0x40, R10
+	ADDQ       $0x40, R11
+	DECQ       R12
+	JNZ        step
+
+rest:
+	TESTQ      DI, DI
+	JZ         sum
+	VMOVDQU32  (AX), Z18
+	VMOVDQU32  64(AX), Z19
+	VMOVDQU32  128(AX), Z20
+	VMOVDQU32  192(AX), Z21
+	VMOVDQU8.Z (R8), K1, Z17
+	PREFETCHT0 (R8)(CX*1)
+	VPDPBUSD   Z18, Z17, Z1
+	VPDPBUSD   Z19, Z17, Z2
+	VPDPBUSD   Z20, Z17, Z3
+	VPDPBUSD   Z21, Z17, Z4
+	VMOVDQU8.Z (R9), K1, Z17
+	PREFETCHT0 (R9)(CX*1)
+	VPDPBUSD   Z18, Z17, Z5
+	VPDPBUSD   Z19, Z17, Z6
+	VPDPBUSD   Z20, Z17, Z7
+	VPDPBUSD   Z21, Z17, Z8
+	VMOVDQU8.Z (R10), K1, Z17
+	PREFETCHT0 (R10)(CX*1)
+	VPDPBUSD   Z18, Z17, Z9
+	VPDPBUSD   Z19, Z17, Z10
+	VPDPBUSD   Z20, Z17, Z11
+	VPDPBUSD   Z21, Z17, Z12
+	VMOVDQU8.Z (R11), K1, Z17
+	PREFETCHT0 (R11)(CX*1)
+	VPDPBUSD   Z18, Z17, Z13
+	VPDPBUSD   Z19, Z17, Z14
+	VPDPBUSD   Z20, Z17, Z15
+	VPDPBUSD   Z21, Z17, Z16
+
+sum:
+	VPSLLD        $0x08, Z2, Z2
+	VPSLLD        $0x08, Z4, Z4
+	VPADDD        Z2, Z1, Z1
+	VPADDD        Z4, Z3, Z3
+	VEXTRACTI64X4 $0x01, Z1, Y2
+	VPADDD        Y1, Y2, Y2
+	VPMOVSXDQ     Y2, Z1
+	VEXTRACTI64X4 $0x01, Z1, Y2
+	VPADDQ        Y1, Y2, Y1
+	VEXTRACTI64X4 $0x01, Z3, Y2
+	VPADDD        Y3, Y2, Y2
+	VPMOVSXDQ     Y2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPADDQ        Y2, Y3, Y2
+	VPSLLQ        $0x10, Y2, Y2
+	VPADDQ        Y2, Y1, Y1
+	VPSLLD        $0x08, Z6, Z6
+	VPSLLD        $0x08, Z8, Z8
+	VPADDD        Z6, Z5, Z5
+	VPADDD        Z8, Z7, Z7
+	VEXTRACTI64X4 $0x01, Z5, Y2
+	VPADDD        Y5, Y2, Y2
+	VPMOVSXDQ     Y2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VPADDQ        Y2, Y3, Y2
+	VEXTRACTI64X4 $0x01, Z7, Y3
+	VPADDD        Y7, Y3, Y3
+	VPMOVSXDQ     Y3, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y4
+	VPADDQ        Y3, Y4, Y3
+	VPSLLQ        $0x10, Y3, Y3
+	VPADDQ        Y3, Y2, Y2
+	VPSLLD        $0x08, Z10, Z10
+	VPSLLD        $0x08, Z12, Z12
+	VPADDD        Z10, Z9, Z9
+	VPADDD        Z12, Z11, Z11
+	VEXTRACTI64X4 $0x01, Z9, Y3
+	VPADDD        Y9, Y3, Y3
+	VPMOVSXDQ     Y3, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y4
+	VPADDQ        Y3, Y4, Y3
+	VEXTRACTI64X4 $0x01, Z11, Y4
+	VPADDD        Y11, Y4, Y4
+	VPMOVSXDQ     Y4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPADDQ        Y4, Y5, Y4
+	VPSLLQ        $0x10, Y4, Y4
+	VPADDQ        Y4, Y3, Y3
+	VPSLLD        $0x08, Z14, Z14
+	VPSLLD        $0x08, Z16, Z16
+	VPADDD        Z14, Z13, Z13
+	VPADDD        Z16, Z15, Z15
+	VEXTRACTI64X4 $0x01, Z13, Y4
+	VPADDD        Y13, Y4, Y4
+	VPMOVSXDQ     Y4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPADDQ        Y4, Y5, Y4
+	VEXTRACTI64X4 $0x01, Z15, Y5
+	VPADDD        Y15, Y5, Y5
+	VPMOVSXDQ     Y5, Z5
+	VEXTRACTI64X4 $0x01, Z5, Y6
+	VPADDQ        Y5, Y6, Y5
+	VPSLLQ        $0x10, Y5, Y5
+	VPADDQ        Y5, Y4, Y4
+	VPUNPCKLQDQ   Y2, Y1, Y5
+	VPUNPCKHQDQ   Y2, Y1, Y1
+	VPADDQ        Y5, Y1, Y1
+	VPUNPCKLQDQ   Y4, Y3, Y2
+	VPUNPCKHQDQ   Y4, Y3, Y3
+	VPADDQ        Y2, Y3, Y3
+	VPERM2I128    $0x20, Y3, Y1, Y2
+	VPERM2I128    $0x31, Y3, Y1, Y1
+	VPADDQ        Y1, Y2, Y2
+	VPSUBQ        Y0, Y2, Y2
+	VMOVDQU       Y2, (DX)
+	ADDQ          $0x20, DX
+	DECQ          n+32(FP)
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func linearAVX2(sums *int64, rows *byte, which *int32, step int, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·linearAVX2(SB), NOSPLIT, $0-88
+	MOVQ         ahead+80(FP), CX
+	MOVQ         sums+0(FP), DX
+	MOVQ         which+16(FP), BX
+	MOVQ         step+24(FP), SI
+	MOVQ         mask+56(FP), AX
+	VPBROADCASTQ bias+72(FP), Y0
+
+block:
+	MOVLQSX (BX), DI
+	IMULQ   stride+40(FP), DI
+	ADDQ    rows+8(FP), DI
+	ADDQ    SI, BX
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVLQSX (BX), R8
+	IMULQ   stride+40(FP), R8
+	ADDQ    rows+8(FP), R8
+	ADDQ    SI, BX
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVLQSX (BX), R9
+	IMULQ   stride+40(FP), R9
+	ADDQ    rows+8(FP), R9
+	ADDQ    SI, BX
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVLQSX (BX), R10
+	IMULQ   stride+40(FP), R10
+	ADDQ    rows+8(FP), R10
+	ADDQ    SI, BX
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    digits+64(FP), AX
+	MOVQ    steps+48(FP), R11
+	TESTQ   R11, R11
+	JZ      rest
+
+step:
+	VMOVDQU    (AX), Y11
+	VMOVDQU    32(AX), Y12
+	VPMOVZXBW  (DI), Y9
+	PREFETCHT0 (DI)(CX*1)
+	VPMADDWD   Y11, Y9, Y10
+	VPADDD     Y10, Y1, Y1
+	VPMADDWD   Y12, Y9, Y10
+	VPADDD     Y10, Y2, Y2
+	VPMOVZXBW  (R8), Y9
+	PREFETCHT0 (R8)(CX*1)
+	VPMADDWD   Y11, Y9, Y10
+	VPADDD     Y10, Y3, Y3
+	VPMADDWD   Y12, Y9, Y10
+	VPADDD     Y10, Y4, Y4
+	VPMOVZXBW  (R9), Y9
+	PREFETCHT0 (R9)(CX*1)
+	VPMADDWD   Y11, Y9, Y10
+	VPADDD     Y10, Y5, Y5
+	VPMADDWD   Y12, Y9, Y10
+	VPADDD     Y10, Y6, Y6
+	VPMOVZXBW  (R10), Y9
+	PREFETCHT0 (R10)(CX*1)
+	VPMADDWD   Y11, Y9, Y10
+	VPADDD     Y10, Y7, Y7
+	VPMADDWD   Y12, Y9, Y10
+	VPADDD     Y10, Y8, Y8
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x10, DI
+	ADDQ       $0x10, R8
+	ADDQ       $0x10, R9
+	ADDQ       $0x10, R10
+	DECQ       R11
+	JNZ        step
+
+rest:
+	VEXTRACTI128 $0x01, Y1, X9
+	VPADDD       X1, X9, X9
+	VPMOVSXDQ    X9, Y1
+	VEXTRACTI128 $0x01, Y2, X9
+	VPADDD       X2, X9, X9
+	VPMOVSXDQ    X9, Y2
+	VPSLLQ       $0x10, Y2, Y2
+	VPADDQ       Y2, Y1, Y1
+	VEXTRACTI128 $0x01, Y3, X2
+	VPADDD       X3, X2, X2
+	VPMOVSXDQ    X2, Y2
+	VEXTRACTI128 $0x01, Y4, X3
+	VPADDD       X4, X3, X3
+	VPMOVSXDQ    X3, Y3
+	VPSLLQ       $0x10, Y3, Y3
+	VPADDQ       Y3, Y2, Y2
+	VEXTRACTI128 $0x01, Y5, X3
+	VPADDD       X5, X3, X3
+	VPMOVSXDQ    X3, Y3
+	VEXTRACTI128 $0x01, Y6, X4
+	VPADDD       X6, X4, X4
+	VPMOVSXDQ    X4, Y4
+	VPSLLQ       $0x10, Y4, Y4
+	VPADDQ       Y4, Y3, Y3
+	VEXTRACTI128 $0x01, Y7, X4
+	VPADDD       X7, X4, X4
+	VPMOVSXDQ    X4, Y4
+	VEXTRACTI128 $0x01, Y8, X5
+	VPADDD       X8, X5, X5
+	VPMOVSXDQ    X5, Y5
+	VPSLLQ       $0x10, Y5, Y5
+	VPADDQ       Y5, Y4, Y4
+	VPUNPCKLQDQ  Y2, Y1, Y5
+	VPUNPCKHQDQ  Y2, Y1, Y1
+	VPADDQ       Y5, Y1, Y1
+	VPUNPCKLQDQ  Y4, Y3, Y2
+	VPUNPCKHQDQ  Y4, Y3, Y3
+	VPADDQ       Y2, Y3, Y3
+	VPERM2I128   $0x20, Y3, Y1, Y2
+	VPERM2I128   $0x31, Y3, Y1, Y1
+	VPADDQ       Y1, Y2, Y2
+	VPSUBQ       Y0, Y2, Y2
+	VMOVDQU      Y2, (DX)
+	ADDQ         $0x20, DX
+	DECQ         n+32(FP)
+	JNZ          block
+	VZEROUPPER
+	RET
+
 // func maxsimVNNIx1(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·maxsimVNNIx1(SB), NOSPLIT, $264-112

@@ -21,8 +21,11 @@ const (
 	fetchMost  = 16
 )
 
-// scanPicked documents go into a call at most.
-const scanPicked = 256
+// Documents that go into a call at most: picked ones, and those of one row.
+const (
+	scanPicked = 256
+	scanAlone  = 2048
+)
 
 // Scan scores many small documents against one query, without scales and positions: the coarse tiers. It holds scratch, so one goroutine uses it.
 //
@@ -30,6 +33,7 @@ const scanPicked = 256
 type Scan struct {
 	set     *Set
 	query   *Matrix
+	sum     linear  // of the query's tokens
 	weights []int32 // padded with 0 to the query's columns
 	bias    int64   // what the rows' 128 adds to a score
 	block   block
@@ -45,7 +49,7 @@ func (s *Set) NewScan(codes []int8, weights []uint16, width int) *Scan {
 	if n < 1 || width < 1 || len(codes) != n*width {
 		panic(fmt.Sprintf("kernel: a query of %d codes as %d x %d", len(codes), n, width))
 	}
-	c := &Scan{set: s, query: s.Pack(codes, n, width)}
+	c := &Scan{set: s, query: s.Pack(codes, n, width), sum: newLinear(s, codes, weights, width)}
 	cols := c.query.Cols()
 	c.weights = make([]int32, cols)
 	for i, w := range weights {
@@ -67,8 +71,13 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 		c.check(rows, starts[i], starts[i+1])
 	}
 	for len(sums) > 0 {
+		if n := c.alone(starts); n > 0 {
+			c.linear(sums[:n], rows, starts, 1)
+			sums, starts = sums[n:], starts[n:]
+			continue
+		}
 		n := 1
-		for n < len(sums) && int(starts[n+1]-starts[0])*c.query.stride <= c.atOnce() {
+		for n < len(sums) && int(starts[n+1]-starts[0])*c.query.stride <= c.atOnce() && c.alone(starts[n:min(n+linearRows+1, len(starts))]) == 0 {
 			n++
 		}
 		switch {
@@ -89,6 +98,31 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 	}
 }
 
+// pickedAlone is alone of picked documents, whose rows' numbers it puts into c.spans.
+func (c *Scan) pickedAlone(starts, which []int32) int {
+	c.spans = c.spans[:0]
+	if len(c.sum.total) > 0 {
+		for _, w := range which[:min(len(which), scanPicked)] {
+			if starts[w+1]-starts[w] != 1 {
+				break
+			}
+			c.spans = append(c.spans, starts[w])
+		}
+	}
+	return len(c.spans) &^ (linearRows - 1)
+}
+
+// alone returns how many documents from the first on have one row each and can be scored at once.
+func (c *Scan) alone(starts []int32) int {
+	n := 0
+	if len(c.sum.total) > 0 {
+		for n+1 < len(starts) && n < scanAlone && starts[n+1]-starts[n] == 1 {
+			n++
+		}
+	}
+	return n &^ (linearRows - 1)
+}
+
 // Gather sets sums[i] to the score of document which[i], as Documents would. It fetches a document's rows while it scores those before, which pays where
 // which ascends.
 func (c *Scan) Gather(sums []int64, rows []byte, starts []int32, which []int32) {
@@ -100,6 +134,11 @@ func (c *Scan) Gather(sums []int64, rows []byte, starts []int32, which []int32) 
 		if first := which[0]; c.set.loops.scan == nil || c.large(starts[first], starts[first+1]) {
 			sums[0] = c.document(rows[int(starts[first])*c.query.stride:], int(starts[first+1]-starts[first]))
 			sums, which = sums[1:], which[1:]
+			continue
+		}
+		if n := c.pickedAlone(starts, which); n > 0 {
+			c.linear(sums[:n], rows, c.spans, 1)
+			sums, which = sums[n:], which[n:]
 			continue
 		}
 		n, size := 0, 0

@@ -114,6 +114,34 @@ func TestScan(t *testing.T) {
 	})
 }
 
+// TestScanAlone has documents of one row, alone and in runs among others: their score is a product with the sum of the query's tokens. Sums from the least to the
+// largest that fits, and such as do not.
+func TestScanAlone(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		var alone, mixed []int
+		for i := range 40 {
+			alone = append(alone, 1)
+			mixed = append(mixed, fill(1+i%9, 1)...)
+			mixed = append(mixed, rng.IntN(4))
+		}
+		for _, width := range []int{1, 16, 20, 64, 96, 100, 192, 384} {
+			for _, n := range []int{1, 32, 257} {
+				for _, lengths := range [][]int{alone, mixed, alone[:3], alone[:5]} {
+					checkScan(t, s, codes(rng, n*width), weightsOf(rng, n), width, newCorpus(rng, width, lengths, -1))
+				}
+				if n == 32 {
+					continue
+				}
+				for _, q := range []int8{-127, 127} {
+					for _, row := range []int{0, 255} {
+						checkScan(t, s, fill(n*width, q), fill(n, uint16(math.MaxUint16)), width, newCorpus(rng, width, alone[:9], row))
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestScanLarge has documents over what one call takes, and more documents than that.
 func TestScanLarge(t *testing.T) {
 	const width = 512

@@ -35,6 +35,8 @@ type loops struct {
 	unpack3    func(dst *byte, src *byte, table *byte, plane int, rows int) // of 3 bits, plane that of the high bit
 	prefetch   func(p *byte, n int)
 	scan       *[2]scan     // on one panel, on two; nil: by the product
+	linear     linearLoop   // nil: Go
+	linearBits int          // of its digits: 8 or 16
 	maxsim     *[2]maxsim   // on one panel, on two; nil: by the product and fold
 	residual   *[2]residual // the same, nil: by the product and foldBase
 }
@@ -47,6 +49,10 @@ type product func(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, 
 // before; one without rows is skipped. Rows are fetched that are ahead bytes further on and, with next, those of the document whose span is next bytes
 // further on.
 type scan func(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
+
+// linearLoop sets 4 n sums to a row's product with the query's sum each, in digits, less bias: of the rows whose numbers lie step bytes apart, of so many whole steps
+// and as many bytes more as mask has bits. Rows are fetched that are ahead bytes further on.
+type linearLoop func(sums *int64, rows *byte, which *int32, step int, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
 
 // maxsim takes n rows into the best scores so far, and their positions, of one panel of the query, or two, ldb apart; the first row's position is first.
 // Meanwhile it fetches other rows, rate bytes for every 8 of its own, from fetch to about last.

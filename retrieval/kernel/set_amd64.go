@@ -39,6 +39,8 @@ var avx2 = &Set{name: "avx2", loops: loops{
 	unpack3:    unpack3AVX2,
 	prefetch:   prefetchT0,
 	scan:       &[2]scan{scanAVX2x1},
+	linear:     linearAVX2,
+	linearBits: 16,
 }}
 
 var avx512 = &Set{name: "avx512vnni", loops: loops{
@@ -58,6 +60,8 @@ var avx512 = &Set{name: "avx512vnni", loops: loops{
 	unpack3:    unpack3AVX512,
 	prefetch:   prefetchT0,
 	scan:       &[2]scan{scanVNNIx1, scanVNNIx2},
+	linear:     linearAVX512,
+	linearBits: 8,
 	maxsim:     &[2]maxsim{maxsimVNNIx1, maxsimVNNIx2},
 	residual:   &[2]residual{residualVNNIx1, residualVNNIx2},
 }}

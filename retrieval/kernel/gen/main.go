@@ -9,6 +9,7 @@ func main() {
 	gemms()
 	widen16()
 	scans()
+	linears()
 	maxsims()
 	prefetch()
 	busy(gemmShape{name: "busyVNNI", wide: true, dot: dotVNNI8})
