@@ -380,6 +380,68 @@ func (x *Projection) GetName() string {
 	return ""
 }
 
+// Reduction is how many token vectors of a document are kept before they become codes: first punctuation goes, then what matters least, and of the
+// rest several become one (docs/reduction.md). Codes that come as codes are taken as they are.
+type Reduction struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Pool            uint32                 `protobuf:"varint,1,opt,name=pool,proto3" json:"pool,omitempty"`                                              // one vector for every so many tokens, the mean of those that are alike, 2 to 16; 0 and 1: one a token
+	DropPunctuation bool                   `protobuf:"varint,2,opt,name=drop_punctuation,json=dropPunctuation,proto3" json:"drop_punctuation,omitempty"` // no tokens without a letter or a number. Vectors from outside need their text and spans for it
+	Keep            float64                `protobuf:"fixed64,3,opt,name=keep,proto3" json:"keep,omitempty"`                                             // this share of the tokens, those of the greatest weight in the encoder's own statistics, in thousandths; 0 and 1: all of them
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Reduction) Reset() {
+	*x = Reduction{}
+	mi := &file_ostraca_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reduction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reduction) ProtoMessage() {}
+
+func (x *Reduction) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reduction.ProtoReflect.Descriptor instead.
+func (*Reduction) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reduction) GetPool() uint32 {
+	if x != nil {
+		return x.Pool
+	}
+	return 0
+}
+
+func (x *Reduction) GetDropPunctuation() bool {
+	if x != nil {
+		return x.DropPunctuation
+	}
+	return false
+}
+
+func (x *Reduction) GetKeep() float64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
 type CreateCollectionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -389,13 +451,14 @@ type CreateCollectionRequest struct {
 	VectorWidth   uint32                 `protobuf:"varint,5,opt,name=vector_width,json=vectorWidth,proto3" json:"vector_width,omitempty"` // of vectors from outside that are projected; 0: width
 	Projection    *Projection            `protobuf:"bytes,6,opt,name=projection,proto3" json:"projection,omitempty"`                       // to fewer dimensions; absent: the one that ships with the encoder
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`          // a collection that is there already, of the same kind, is no error
+	Reduction     *Reduction             `protobuf:"bytes,8,opt,name=reduction,proto3" json:"reduction,omitempty"`                         // of its documents' token vectors; absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[5]
+	mi := &file_ostraca_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +470,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[5]
+	mi := &file_ostraca_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +483,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{5}
+	return file_ostraca_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateCollectionRequest) GetName() string {
@@ -472,6 +535,13 @@ func (x *CreateCollectionRequest) GetIfAbsent() bool {
 	return false
 }
 
+func (x *CreateCollectionRequest) GetReduction() *Reduction {
+	if x != nil {
+		return x.Reduction
+	}
+	return nil
+}
+
 type Collection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -485,13 +555,14 @@ type Collection struct {
 	Tokens        uint64                 `protobuf:"varint,9,opt,name=tokens,proto3" json:"tokens,omitempty"`
 	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`           // of its data, over all shards, hexadecimal; empty where one does not answer
 	Calibration   []*Calibrated          `protobuf:"bytes,11,rep,name=calibration,proto3" json:"calibration,omitempty"` // plans by recall target; none: those of the release
+	Reduction     *Reduction             `protobuf:"bytes,12,opt,name=reduction,proto3" json:"reduction,omitempty"`     // of its documents' token vectors; absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_ostraca_proto_msgTypes[6]
+	mi := &file_ostraca_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +574,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[6]
+	mi := &file_ostraca_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +587,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{6}
+	return file_ostraca_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Collection) GetName() string {
@@ -596,6 +667,13 @@ func (x *Collection) GetCalibration() []*Calibrated {
 	return nil
 }
 
+func (x *Collection) GetReduction() *Reduction {
+	if x != nil {
+		return x.Reduction
+	}
+	return nil
+}
+
 // Plan says how a search finds its candidates in each shard: the best `sketched` documents by one vector for every 256 tokens, of these the best
 // `scored` by one for every few tokens, and these are scored by all of their tokens. 0 leaves a stage out.
 type Plan struct {
@@ -608,7 +686,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +698,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +711,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{7}
+	return file_ostraca_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Plan) GetSketched() uint32 {
@@ -662,7 +740,7 @@ type Calibrated struct {
 
 func (x *Calibrated) Reset() {
 	*x = Calibrated{}
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +752,7 @@ func (x *Calibrated) String() string {
 func (*Calibrated) ProtoMessage() {}
 
 func (x *Calibrated) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +765,7 @@ func (x *Calibrated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calibrated.ProtoReflect.Descriptor instead.
 func (*Calibrated) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{8}
+	return file_ostraca_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Calibrated) GetRecallTarget() string {
@@ -722,7 +800,7 @@ type Calibration struct {
 
 func (x *Calibration) Reset() {
 	*x = Calibration{}
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +812,7 @@ func (x *Calibration) String() string {
 func (*Calibration) ProtoMessage() {}
 
 func (x *Calibration) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +825,7 @@ func (x *Calibration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calibration.ProtoReflect.Descriptor instead.
 func (*Calibration) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{9}
+	return file_ostraca_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Calibration) GetPlans() []*Calibrated {
@@ -767,7 +845,7 @@ type ChangeCollectionRequest struct {
 
 func (x *ChangeCollectionRequest) Reset() {
 	*x = ChangeCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +857,7 @@ func (x *ChangeCollectionRequest) String() string {
 func (*ChangeCollectionRequest) ProtoMessage() {}
 
 func (x *ChangeCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +870,7 @@ func (x *ChangeCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeCollectionRequest.ProtoReflect.Descriptor instead.
 func (*ChangeCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{10}
+	return file_ostraca_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ChangeCollectionRequest) GetCollection() string {
@@ -817,7 +895,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +907,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +920,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{11}
+	return file_ostraca_proto_rawDescGZIP(), []int{12}
 }
 
 type ListCollectionsResponse struct {
@@ -854,7 +932,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +944,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +957,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{12}
+	return file_ostraca_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -899,7 +977,7 @@ type DropCollectionRequest struct {
 
 func (x *DropCollectionRequest) Reset() {
 	*x = DropCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +989,7 @@ func (x *DropCollectionRequest) String() string {
 func (*DropCollectionRequest) ProtoMessage() {}
 
 func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1002,7 @@ func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionRequest.ProtoReflect.Descriptor instead.
 func (*DropCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{13}
+	return file_ostraca_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DropCollectionRequest) GetCollection() string {
@@ -950,7 +1028,7 @@ type DropCollectionResponse struct {
 
 func (x *DropCollectionResponse) Reset() {
 	*x = DropCollectionResponse{}
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1040,7 @@ func (x *DropCollectionResponse) String() string {
 func (*DropCollectionResponse) ProtoMessage() {}
 
 func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1053,7 @@ func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionResponse.ProtoReflect.Descriptor instead.
 func (*DropCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{14}
+	return file_ostraca_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DropCollectionResponse) GetCount() uint32 {
@@ -993,7 +1071,7 @@ type NewOperationRequest struct {
 
 func (x *NewOperationRequest) Reset() {
 	*x = NewOperationRequest{}
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1083,7 @@ func (x *NewOperationRequest) String() string {
 func (*NewOperationRequest) ProtoMessage() {}
 
 func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1096,7 @@ func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationRequest.ProtoReflect.Descriptor instead.
 func (*NewOperationRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{15}
+	return file_ostraca_proto_rawDescGZIP(), []int{16}
 }
 
 type NewOperationResponse struct {
@@ -1031,7 +1109,7 @@ type NewOperationResponse struct {
 
 func (x *NewOperationResponse) Reset() {
 	*x = NewOperationResponse{}
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1121,7 @@ func (x *NewOperationResponse) String() string {
 func (*NewOperationResponse) ProtoMessage() {}
 
 func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1134,7 @@ func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationResponse.ProtoReflect.Descriptor instead.
 func (*NewOperationResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{16}
+	return file_ostraca_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NewOperationResponse) GetOperationId() string {
@@ -1087,7 +1165,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1177,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1190,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{17}
+	return file_ostraca_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Receipt) GetShard() uint32 {
@@ -1167,7 +1245,7 @@ type PutDocument struct {
 
 func (x *PutDocument) Reset() {
 	*x = PutDocument{}
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1257,7 @@ func (x *PutDocument) String() string {
 func (*PutDocument) ProtoMessage() {}
 
 func (x *PutDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1270,7 @@ func (x *PutDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDocument.ProtoReflect.Descriptor instead.
 func (*PutDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{18}
+	return file_ostraca_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutDocument) GetId() string {
@@ -1270,7 +1348,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1360,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1373,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{19}
+	return file_ostraca_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutRequest) GetCollection() string {
@@ -1337,7 +1415,7 @@ type PatchDocument struct {
 
 func (x *PatchDocument) Reset() {
 	*x = PatchDocument{}
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1427,7 @@ func (x *PatchDocument) String() string {
 func (*PatchDocument) ProtoMessage() {}
 
 func (x *PatchDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1440,7 @@ func (x *PatchDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchDocument.ProtoReflect.Descriptor instead.
 func (*PatchDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{20}
+	return file_ostraca_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PatchDocument) GetId() string {
@@ -1397,7 +1475,7 @@ type PatchRequest struct {
 
 func (x *PatchRequest) Reset() {
 	*x = PatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1487,7 @@ func (x *PatchRequest) String() string {
 func (*PatchRequest) ProtoMessage() {}
 
 func (x *PatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1500,7 @@ func (x *PatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchRequest.ProtoReflect.Descriptor instead.
 func (*PatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{21}
+	return file_ostraca_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PatchRequest) GetCollection() string {
@@ -1458,7 +1536,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1548,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1561,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{22}
+	return file_ostraca_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() string {
@@ -1520,7 +1598,7 @@ type WriteOutcome struct {
 
 func (x *WriteOutcome) Reset() {
 	*x = WriteOutcome{}
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1610,7 @@ func (x *WriteOutcome) String() string {
 func (*WriteOutcome) ProtoMessage() {}
 
 func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1623,7 @@ func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteOutcome.ProtoReflect.Descriptor instead.
 func (*WriteOutcome) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{23}
+	return file_ostraca_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WriteOutcome) GetId() string {
@@ -1594,7 +1672,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1684,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1697,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{24}
+	return file_ostraca_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WriteResponse) GetOutcomes() []*WriteOutcome {
@@ -1656,7 +1734,7 @@ type ForgetRequest struct {
 
 func (x *ForgetRequest) Reset() {
 	*x = ForgetRequest{}
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1746,7 @@ func (x *ForgetRequest) String() string {
 func (*ForgetRequest) ProtoMessage() {}
 
 func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1759,7 @@ func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
 func (*ForgetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{25}
+	return file_ostraca_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ForgetRequest) GetCollection() string {
@@ -1731,7 +1809,7 @@ type ForgetResponse struct {
 
 func (x *ForgetResponse) Reset() {
 	*x = ForgetResponse{}
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1821,7 @@ func (x *ForgetResponse) String() string {
 func (*ForgetResponse) ProtoMessage() {}
 
 func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1834,7 @@ func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
 func (*ForgetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{26}
+	return file_ostraca_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ForgetResponse) GetCount() uint32 {
@@ -1800,7 +1878,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1890,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1903,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{27}
+	return file_ostraca_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetRequest) GetCollection() string {
@@ -1873,7 +1951,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +1963,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +1976,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{28}
+	return file_ostraca_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetResponse) GetDocuments() []*Document {
@@ -1930,7 +2008,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2020,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2033,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{29}
+	return file_ostraca_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRequest) GetCollection() string {
@@ -2017,7 +2095,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2107,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2120,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{30}
+	return file_ostraca_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListResponse) GetDocuments() []*Document {
@@ -2071,7 +2149,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2161,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2174,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{31}
+	return file_ostraca_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CountRequest) GetCollection() string {
@@ -2136,7 +2214,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2226,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2239,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{32}
+	return file_ostraca_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CountResponse) GetCount() uint32 {
@@ -2185,7 +2263,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2275,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2288,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{33}
+	return file_ostraca_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExportRequest) GetCollection() string {
@@ -2277,7 +2355,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2367,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2380,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{34}
+	return file_ostraca_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SearchRequest) GetCollection() string {
@@ -2420,7 +2498,7 @@ type Alignment struct {
 
 func (x *Alignment) Reset() {
 	*x = Alignment{}
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2510,7 @@ func (x *Alignment) String() string {
 func (*Alignment) ProtoMessage() {}
 
 func (x *Alignment) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2523,7 @@ func (x *Alignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alignment.ProtoReflect.Descriptor instead.
 func (*Alignment) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{35}
+	return file_ostraca_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Alignment) GetQueryToken() string {
@@ -2518,7 +2596,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2608,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2621,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{36}
+	return file_ostraca_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Hit) GetId() string {
@@ -2611,7 +2689,7 @@ type SearchStats struct {
 
 func (x *SearchStats) Reset() {
 	*x = SearchStats{}
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2701,7 @@ func (x *SearchStats) String() string {
 func (*SearchStats) ProtoMessage() {}
 
 func (x *SearchStats) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2714,7 @@ func (x *SearchStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStats.ProtoReflect.Descriptor instead.
 func (*SearchStats) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{37}
+	return file_ostraca_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SearchStats) GetPlan() string {
@@ -2747,7 +2825,7 @@ type MissingShard struct {
 
 func (x *MissingShard) Reset() {
 	*x = MissingShard{}
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2837,7 @@ func (x *MissingShard) String() string {
 func (*MissingShard) ProtoMessage() {}
 
 func (x *MissingShard) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2850,7 @@ func (x *MissingShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingShard.ProtoReflect.Descriptor instead.
 func (*MissingShard) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{38}
+	return file_ostraca_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *MissingShard) GetShard() uint32 {
@@ -2801,7 +2879,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +2891,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +2904,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{39}
+	return file_ostraca_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SearchResponse) GetHits() []*Hit {
@@ -2867,7 +2945,7 @@ type SearchBatchRequest struct {
 
 func (x *SearchBatchRequest) Reset() {
 	*x = SearchBatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +2957,7 @@ func (x *SearchBatchRequest) String() string {
 func (*SearchBatchRequest) ProtoMessage() {}
 
 func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +2970,7 @@ func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchRequest.ProtoReflect.Descriptor instead.
 func (*SearchBatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{40}
+	return file_ostraca_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SearchBatchRequest) GetCollection() string {
@@ -2918,7 +2996,7 @@ type SearchBatchResponse struct {
 
 func (x *SearchBatchResponse) Reset() {
 	*x = SearchBatchResponse{}
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3008,7 @@ func (x *SearchBatchResponse) String() string {
 func (*SearchBatchResponse) ProtoMessage() {}
 
 func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3021,7 @@ func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchResponse.ProtoReflect.Descriptor instead.
 func (*SearchBatchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{41}
+	return file_ostraca_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SearchBatchResponse) GetResults() []*SearchResponse {
@@ -2972,7 +3050,7 @@ type RerankRequest struct {
 
 func (x *RerankRequest) Reset() {
 	*x = RerankRequest{}
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3062,7 @@ func (x *RerankRequest) String() string {
 func (*RerankRequest) ProtoMessage() {}
 
 func (x *RerankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3075,7 @@ func (x *RerankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
 func (*RerankRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{42}
+	return file_ostraca_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RerankRequest) GetCollection() string {
@@ -3089,7 +3167,7 @@ type EncodeRequest struct {
 
 func (x *EncodeRequest) Reset() {
 	*x = EncodeRequest{}
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3101,7 +3179,7 @@ func (x *EncodeRequest) String() string {
 func (*EncodeRequest) ProtoMessage() {}
 
 func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3114,7 +3192,7 @@ func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeRequest.ProtoReflect.Descriptor instead.
 func (*EncodeRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{43}
+	return file_ostraca_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EncodeRequest) GetTexts() []string {
@@ -3158,7 +3236,7 @@ type EncodedToken struct {
 
 func (x *EncodedToken) Reset() {
 	*x = EncodedToken{}
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3248,7 @@ func (x *EncodedToken) String() string {
 func (*EncodedToken) ProtoMessage() {}
 
 func (x *EncodedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3261,7 @@ func (x *EncodedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedToken.ProtoReflect.Descriptor instead.
 func (*EncodedToken) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{44}
+	return file_ostraca_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EncodedToken) GetPiece() string {
@@ -3231,7 +3309,7 @@ type EncodedText struct {
 
 func (x *EncodedText) Reset() {
 	*x = EncodedText{}
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3321,7 @@ func (x *EncodedText) String() string {
 func (*EncodedText) ProtoMessage() {}
 
 func (x *EncodedText) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3334,7 @@ func (x *EncodedText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedText.ProtoReflect.Descriptor instead.
 func (*EncodedText) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{45}
+	return file_ostraca_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *EncodedText) GetTokens() []*EncodedToken {
@@ -3284,7 +3362,7 @@ type EncodeResponse struct {
 
 func (x *EncodeResponse) Reset() {
 	*x = EncodeResponse{}
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3374,7 @@ func (x *EncodeResponse) String() string {
 func (*EncodeResponse) ProtoMessage() {}
 
 func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3309,7 +3387,7 @@ func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeResponse.ProtoReflect.Descriptor instead.
 func (*EncodeResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{46}
+	return file_ostraca_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *EncodeResponse) GetResults() []*EncodedText {
@@ -3341,7 +3419,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3431,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3444,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{47}
+	return file_ostraca_proto_rawDescGZIP(), []int{48}
 }
 
 type StatusResponse struct {
@@ -3385,7 +3463,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3475,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3410,7 +3488,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{48}
+	return file_ostraca_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StatusResponse) GetCluster() string {
@@ -3482,7 +3560,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_ostraca_proto_msgTypes[49]
+	mi := &file_ostraca_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3494,7 +3572,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[49]
+	mi := &file_ostraca_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3507,7 +3585,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{49}
+	return file_ostraca_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NodeStatus) GetNode() string {
@@ -3559,7 +3637,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_ostraca_proto_msgTypes[50]
+	mi := &file_ostraca_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3649,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[50]
+	mi := &file_ostraca_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3662,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{50}
+	return file_ostraca_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -3653,7 +3731,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_ostraca_proto_msgTypes[51]
+	mi := &file_ostraca_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3743,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[51]
+	mi := &file_ostraca_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +3756,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{51}
+	return file_ostraca_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReplicaStatus) GetNode() string {
@@ -3806,7 +3884,7 @@ type PendingJob struct {
 
 func (x *PendingJob) Reset() {
 	*x = PendingJob{}
-	mi := &file_ostraca_proto_msgTypes[52]
+	mi := &file_ostraca_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3818,7 +3896,7 @@ func (x *PendingJob) String() string {
 func (*PendingJob) ProtoMessage() {}
 
 func (x *PendingJob) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[52]
+	mi := &file_ostraca_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3831,7 +3909,7 @@ func (x *PendingJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingJob.ProtoReflect.Descriptor instead.
 func (*PendingJob) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{52}
+	return file_ostraca_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PendingJob) GetId() string {
@@ -3901,7 +3979,11 @@ const file_ostraca_proto_rawDesc = "" +
 	"Projection\x12!\n" +
 	"\fsample_texts\x18\x01 \x03(\tR\vsampleTexts\x127\n" +
 	"\rsample_tokens\x18\x02 \x03(\v2\x12.ostraca.v1.VectorR\fsampleTokens\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\xeb\x01\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"^\n" +
+	"\tReduction\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\rR\x04pool\x12)\n" +
+	"\x10drop_punctuation\x18\x02 \x01(\bR\x0fdropPunctuation\x12\x12\n" +
+	"\x04keep\x18\x03 \x01(\x01R\x04keep\"\xa0\x02\n" +
 	"\x17CreateCollectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05codec\x18\x02 \x01(\tR\x05codec\x12\x14\n" +
@@ -3911,7 +3993,8 @@ const file_ostraca_proto_rawDesc = "" +
 	"\n" +
 	"projection\x18\x06 \x01(\v2\x16.ostraca.v1.ProjectionR\n" +
 	"projection\x12\x1b\n" +
-	"\tif_absent\x18\a \x01(\bR\bifAbsent\"\xc7\x02\n" +
+	"\tif_absent\x18\a \x01(\bR\bifAbsent\x123\n" +
+	"\treduction\x18\b \x01(\v2\x15.ostraca.v1.ReductionR\treduction\"\xfc\x02\n" +
 	"\n" +
 	"Collection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -3927,7 +4010,8 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x06tokens\x18\t \x01(\x04R\x06tokens\x12\x16\n" +
 	"\x06digest\x18\n" +
 	" \x01(\tR\x06digest\x128\n" +
-	"\vcalibration\x18\v \x03(\v2\x16.ostraca.v1.CalibratedR\vcalibration\":\n" +
+	"\vcalibration\x18\v \x03(\v2\x16.ostraca.v1.CalibratedR\vcalibration\x123\n" +
+	"\treduction\x18\f \x01(\v2\x15.ostraca.v1.ReductionR\treduction\":\n" +
 	"\x04Plan\x12\x1a\n" +
 	"\bsketched\x18\x01 \x01(\rR\bsketched\x12\x16\n" +
 	"\x06scored\x18\x02 \x01(\rR\x06scored\"e\n" +
@@ -4268,154 +4352,157 @@ func file_ostraca_proto_rawDescGZIP() []byte {
 	return file_ostraca_proto_rawDescData
 }
 
-var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_ostraca_proto_goTypes = []any{
 	(*Vector)(nil),                  // 0: ostraca.v1.Vector
 	(*Codes)(nil),                   // 1: ostraca.v1.Codes
 	(*Span)(nil),                    // 2: ostraca.v1.Span
 	(*Document)(nil),                // 3: ostraca.v1.Document
 	(*Projection)(nil),              // 4: ostraca.v1.Projection
-	(*CreateCollectionRequest)(nil), // 5: ostraca.v1.CreateCollectionRequest
-	(*Collection)(nil),              // 6: ostraca.v1.Collection
-	(*Plan)(nil),                    // 7: ostraca.v1.Plan
-	(*Calibrated)(nil),              // 8: ostraca.v1.Calibrated
-	(*Calibration)(nil),             // 9: ostraca.v1.Calibration
-	(*ChangeCollectionRequest)(nil), // 10: ostraca.v1.ChangeCollectionRequest
-	(*ListCollectionsRequest)(nil),  // 11: ostraca.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil), // 12: ostraca.v1.ListCollectionsResponse
-	(*DropCollectionRequest)(nil),   // 13: ostraca.v1.DropCollectionRequest
-	(*DropCollectionResponse)(nil),  // 14: ostraca.v1.DropCollectionResponse
-	(*NewOperationRequest)(nil),     // 15: ostraca.v1.NewOperationRequest
-	(*NewOperationResponse)(nil),    // 16: ostraca.v1.NewOperationResponse
-	(*Receipt)(nil),                 // 17: ostraca.v1.Receipt
-	(*PutDocument)(nil),             // 18: ostraca.v1.PutDocument
-	(*PutRequest)(nil),              // 19: ostraca.v1.PutRequest
-	(*PatchDocument)(nil),           // 20: ostraca.v1.PatchDocument
-	(*PatchRequest)(nil),            // 21: ostraca.v1.PatchRequest
-	(*Error)(nil),                   // 22: ostraca.v1.Error
-	(*WriteOutcome)(nil),            // 23: ostraca.v1.WriteOutcome
-	(*WriteResponse)(nil),           // 24: ostraca.v1.WriteResponse
-	(*ForgetRequest)(nil),           // 25: ostraca.v1.ForgetRequest
-	(*ForgetResponse)(nil),          // 26: ostraca.v1.ForgetResponse
-	(*GetRequest)(nil),              // 27: ostraca.v1.GetRequest
-	(*GetResponse)(nil),             // 28: ostraca.v1.GetResponse
-	(*ListRequest)(nil),             // 29: ostraca.v1.ListRequest
-	(*ListResponse)(nil),            // 30: ostraca.v1.ListResponse
-	(*CountRequest)(nil),            // 31: ostraca.v1.CountRequest
-	(*CountResponse)(nil),           // 32: ostraca.v1.CountResponse
-	(*ExportRequest)(nil),           // 33: ostraca.v1.ExportRequest
-	(*SearchRequest)(nil),           // 34: ostraca.v1.SearchRequest
-	(*Alignment)(nil),               // 35: ostraca.v1.Alignment
-	(*Hit)(nil),                     // 36: ostraca.v1.Hit
-	(*SearchStats)(nil),             // 37: ostraca.v1.SearchStats
-	(*MissingShard)(nil),            // 38: ostraca.v1.MissingShard
-	(*SearchResponse)(nil),          // 39: ostraca.v1.SearchResponse
-	(*SearchBatchRequest)(nil),      // 40: ostraca.v1.SearchBatchRequest
-	(*SearchBatchResponse)(nil),     // 41: ostraca.v1.SearchBatchResponse
-	(*RerankRequest)(nil),           // 42: ostraca.v1.RerankRequest
-	(*EncodeRequest)(nil),           // 43: ostraca.v1.EncodeRequest
-	(*EncodedToken)(nil),            // 44: ostraca.v1.EncodedToken
-	(*EncodedText)(nil),             // 45: ostraca.v1.EncodedText
-	(*EncodeResponse)(nil),          // 46: ostraca.v1.EncodeResponse
-	(*StatusRequest)(nil),           // 47: ostraca.v1.StatusRequest
-	(*StatusResponse)(nil),          // 48: ostraca.v1.StatusResponse
-	(*NodeStatus)(nil),              // 49: ostraca.v1.NodeStatus
-	(*ShardStatus)(nil),             // 50: ostraca.v1.ShardStatus
-	(*ReplicaStatus)(nil),           // 51: ostraca.v1.ReplicaStatus
-	(*PendingJob)(nil),              // 52: ostraca.v1.PendingJob
-	(*structpb.Struct)(nil),         // 53: google.protobuf.Struct
+	(*Reduction)(nil),               // 5: ostraca.v1.Reduction
+	(*CreateCollectionRequest)(nil), // 6: ostraca.v1.CreateCollectionRequest
+	(*Collection)(nil),              // 7: ostraca.v1.Collection
+	(*Plan)(nil),                    // 8: ostraca.v1.Plan
+	(*Calibrated)(nil),              // 9: ostraca.v1.Calibrated
+	(*Calibration)(nil),             // 10: ostraca.v1.Calibration
+	(*ChangeCollectionRequest)(nil), // 11: ostraca.v1.ChangeCollectionRequest
+	(*ListCollectionsRequest)(nil),  // 12: ostraca.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil), // 13: ostraca.v1.ListCollectionsResponse
+	(*DropCollectionRequest)(nil),   // 14: ostraca.v1.DropCollectionRequest
+	(*DropCollectionResponse)(nil),  // 15: ostraca.v1.DropCollectionResponse
+	(*NewOperationRequest)(nil),     // 16: ostraca.v1.NewOperationRequest
+	(*NewOperationResponse)(nil),    // 17: ostraca.v1.NewOperationResponse
+	(*Receipt)(nil),                 // 18: ostraca.v1.Receipt
+	(*PutDocument)(nil),             // 19: ostraca.v1.PutDocument
+	(*PutRequest)(nil),              // 20: ostraca.v1.PutRequest
+	(*PatchDocument)(nil),           // 21: ostraca.v1.PatchDocument
+	(*PatchRequest)(nil),            // 22: ostraca.v1.PatchRequest
+	(*Error)(nil),                   // 23: ostraca.v1.Error
+	(*WriteOutcome)(nil),            // 24: ostraca.v1.WriteOutcome
+	(*WriteResponse)(nil),           // 25: ostraca.v1.WriteResponse
+	(*ForgetRequest)(nil),           // 26: ostraca.v1.ForgetRequest
+	(*ForgetResponse)(nil),          // 27: ostraca.v1.ForgetResponse
+	(*GetRequest)(nil),              // 28: ostraca.v1.GetRequest
+	(*GetResponse)(nil),             // 29: ostraca.v1.GetResponse
+	(*ListRequest)(nil),             // 30: ostraca.v1.ListRequest
+	(*ListResponse)(nil),            // 31: ostraca.v1.ListResponse
+	(*CountRequest)(nil),            // 32: ostraca.v1.CountRequest
+	(*CountResponse)(nil),           // 33: ostraca.v1.CountResponse
+	(*ExportRequest)(nil),           // 34: ostraca.v1.ExportRequest
+	(*SearchRequest)(nil),           // 35: ostraca.v1.SearchRequest
+	(*Alignment)(nil),               // 36: ostraca.v1.Alignment
+	(*Hit)(nil),                     // 37: ostraca.v1.Hit
+	(*SearchStats)(nil),             // 38: ostraca.v1.SearchStats
+	(*MissingShard)(nil),            // 39: ostraca.v1.MissingShard
+	(*SearchResponse)(nil),          // 40: ostraca.v1.SearchResponse
+	(*SearchBatchRequest)(nil),      // 41: ostraca.v1.SearchBatchRequest
+	(*SearchBatchResponse)(nil),     // 42: ostraca.v1.SearchBatchResponse
+	(*RerankRequest)(nil),           // 43: ostraca.v1.RerankRequest
+	(*EncodeRequest)(nil),           // 44: ostraca.v1.EncodeRequest
+	(*EncodedToken)(nil),            // 45: ostraca.v1.EncodedToken
+	(*EncodedText)(nil),             // 46: ostraca.v1.EncodedText
+	(*EncodeResponse)(nil),          // 47: ostraca.v1.EncodeResponse
+	(*StatusRequest)(nil),           // 48: ostraca.v1.StatusRequest
+	(*StatusResponse)(nil),          // 49: ostraca.v1.StatusResponse
+	(*NodeStatus)(nil),              // 50: ostraca.v1.NodeStatus
+	(*ShardStatus)(nil),             // 51: ostraca.v1.ShardStatus
+	(*ReplicaStatus)(nil),           // 52: ostraca.v1.ReplicaStatus
+	(*PendingJob)(nil),              // 53: ostraca.v1.PendingJob
+	(*structpb.Struct)(nil),         // 54: google.protobuf.Struct
 }
 var file_ostraca_proto_depIdxs = []int32{
-	53, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
+	54, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
 	1,  // 1: ostraca.v1.Document.codes:type_name -> ostraca.v1.Codes
 	2,  // 2: ostraca.v1.Document.spans:type_name -> ostraca.v1.Span
 	0,  // 3: ostraca.v1.Projection.sample_tokens:type_name -> ostraca.v1.Vector
 	4,  // 4: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
-	8,  // 5: ostraca.v1.Collection.calibration:type_name -> ostraca.v1.Calibrated
-	7,  // 6: ostraca.v1.Calibrated.plan:type_name -> ostraca.v1.Plan
-	8,  // 7: ostraca.v1.Calibration.plans:type_name -> ostraca.v1.Calibrated
-	9,  // 8: ostraca.v1.ChangeCollectionRequest.calibration:type_name -> ostraca.v1.Calibration
-	6,  // 9: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
-	53, // 10: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
-	0,  // 11: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
-	1,  // 12: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
-	2,  // 13: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
-	18, // 14: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
-	53, // 15: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
-	20, // 16: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
-	22, // 17: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
-	23, // 18: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
-	17, // 19: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
-	17, // 20: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
-	17, // 21: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 22: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
-	17, // 23: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 24: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
-	17, // 25: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
-	17, // 26: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
-	0,  // 27: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
-	17, // 28: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
-	7,  // 29: ostraca.v1.SearchRequest.plan:type_name -> ostraca.v1.Plan
-	2,  // 30: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
-	2,  // 31: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
-	53, // 32: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
-	35, // 33: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
-	7,  // 34: ostraca.v1.SearchStats.cascade:type_name -> ostraca.v1.Plan
-	36, // 35: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
-	37, // 36: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
-	38, // 37: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
-	22, // 38: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
-	34, // 39: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
-	39, // 40: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
-	0,  // 41: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
-	17, // 42: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 43: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
-	44, // 44: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
-	45, // 45: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
-	49, // 46: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
-	50, // 47: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
-	6,  // 48: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
-	52, // 49: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
-	51, // 50: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
-	5,  // 51: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
-	11, // 52: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
-	10, // 53: ostraca.v1.Memory.ChangeCollection:input_type -> ostraca.v1.ChangeCollectionRequest
-	13, // 54: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
-	15, // 55: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
-	19, // 56: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
-	21, // 57: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
-	25, // 58: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
-	27, // 59: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
-	29, // 60: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
-	31, // 61: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
-	33, // 62: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
-	34, // 63: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
-	40, // 64: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
-	42, // 65: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
-	43, // 66: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
-	47, // 67: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
-	6,  // 68: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
-	12, // 69: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
-	6,  // 70: ostraca.v1.Memory.ChangeCollection:output_type -> ostraca.v1.Collection
-	14, // 71: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
-	16, // 72: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
-	24, // 73: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
-	24, // 74: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
-	26, // 75: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
-	28, // 76: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
-	30, // 77: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
-	32, // 78: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
-	3,  // 79: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
-	39, // 80: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
-	41, // 81: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
-	39, // 82: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
-	46, // 83: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
-	48, // 84: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
-	68, // [68:85] is the sub-list for method output_type
-	51, // [51:68] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	5,  // 5: ostraca.v1.CreateCollectionRequest.reduction:type_name -> ostraca.v1.Reduction
+	9,  // 6: ostraca.v1.Collection.calibration:type_name -> ostraca.v1.Calibrated
+	5,  // 7: ostraca.v1.Collection.reduction:type_name -> ostraca.v1.Reduction
+	8,  // 8: ostraca.v1.Calibrated.plan:type_name -> ostraca.v1.Plan
+	9,  // 9: ostraca.v1.Calibration.plans:type_name -> ostraca.v1.Calibrated
+	10, // 10: ostraca.v1.ChangeCollectionRequest.calibration:type_name -> ostraca.v1.Calibration
+	7,  // 11: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
+	54, // 12: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
+	0,  // 13: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
+	1,  // 14: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
+	2,  // 15: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
+	19, // 16: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
+	54, // 17: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
+	21, // 18: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
+	23, // 19: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
+	24, // 20: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
+	18, // 21: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
+	18, // 22: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
+	18, // 23: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 24: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
+	18, // 25: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 26: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
+	18, // 27: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
+	18, // 28: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
+	0,  // 29: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
+	18, // 30: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
+	8,  // 31: ostraca.v1.SearchRequest.plan:type_name -> ostraca.v1.Plan
+	2,  // 32: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
+	2,  // 33: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
+	54, // 34: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
+	36, // 35: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
+	8,  // 36: ostraca.v1.SearchStats.cascade:type_name -> ostraca.v1.Plan
+	37, // 37: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
+	38, // 38: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
+	39, // 39: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
+	23, // 40: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
+	35, // 41: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
+	40, // 42: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
+	0,  // 43: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
+	18, // 44: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
+	2,  // 45: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
+	45, // 46: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
+	46, // 47: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
+	50, // 48: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
+	51, // 49: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
+	7,  // 50: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
+	53, // 51: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
+	52, // 52: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
+	6,  // 53: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
+	12, // 54: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
+	11, // 55: ostraca.v1.Memory.ChangeCollection:input_type -> ostraca.v1.ChangeCollectionRequest
+	14, // 56: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
+	16, // 57: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
+	20, // 58: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
+	22, // 59: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
+	26, // 60: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
+	28, // 61: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
+	30, // 62: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
+	32, // 63: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
+	34, // 64: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
+	35, // 65: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
+	41, // 66: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
+	43, // 67: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
+	44, // 68: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
+	48, // 69: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
+	7,  // 70: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
+	13, // 71: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
+	7,  // 72: ostraca.v1.Memory.ChangeCollection:output_type -> ostraca.v1.Collection
+	15, // 73: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
+	17, // 74: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
+	25, // 75: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
+	25, // 76: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
+	27, // 77: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
+	29, // 78: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
+	31, // 79: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
+	33, // 80: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
+	3,  // 81: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
+	40, // 82: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
+	42, // 83: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
+	40, // 84: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
+	47, // 85: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
+	49, // 86: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
+	70, // [70:87] is the sub-list for method output_type
+	53, // [53:70] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_ostraca_proto_init() }
@@ -4423,15 +4510,15 @@ func file_ostraca_proto_init() {
 	if File_ostraca_proto != nil {
 		return
 	}
-	file_ostraca_proto_msgTypes[18].OneofWrappers = []any{}
-	file_ostraca_proto_msgTypes[20].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[19].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ostraca_proto_rawDesc), len(file_ostraca_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,11 +15,15 @@ import (
 // readTimeout bounds a step of a round: a leader without a quorum steps down well before.
 const readTimeout = 10 * time.Second
 
+// askMore is how long a majority may take to answer before the other voters are asked too: nearly always they are spared.
+const askMore = 3 * time.Millisecond
+
 // reads gathers the readers of a leader: all that arrive while a round runs share the next one.
 type reads struct {
 	next    *round
 	running bool
-	barrier uint64 // the term whose barrier is applied
+	barrier uint64          // the term whose barrier is applied
+	quick   []raft.ServerID // the voters that confirmed last
 }
 
 // A round finds one index for all who joined it before it began.
@@ -105,47 +110,61 @@ func (g *Group) readRound() (uint64, error) {
 // confirm asks the voters, now, whether they know a later term than the one that this replica leads in, and returns once a majority said no:
 // then nobody had been elected since by the time it was called. The question is a heartbeat. Raft's own VerifyLeader also
 // counts answers to heartbeats that were sent before it was called, so that a late answer could confirm a leader that was deposed meanwhile.
-// One node may be left out, as if it were none of the voters.
+// No more voters are asked than make a majority, unless these are slow. One node may be left out, as if it were none of the voters.
 func (g *Group) confirm(term uint64, without string) error {
 	request := raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(g.o.Node), Addr: []byte(g.o.Node)},
 		Term:      term, Leader: []byte(g.o.Node),
 	}
 	votes, voters, asked := 0, 0, 0
-	servers := g.raft.GetConfiguration().Configuration().Servers
-	answers := make(chan bool, len(servers))
-	for _, s := range servers {
+	var others []raft.Server
+	for _, s := range g.raft.GetConfiguration().Configuration().Servers {
 		switch {
 		case s.Suffrage != raft.Voter || s.ID == raft.ServerID(without):
 			continue
 		case s.ID == raft.ServerID(g.o.Node):
 			votes++
 		default:
-			asked++
-			g.loops.Go(func() {
-				answers <- g.follows(s, request)
-			})
+			others = append(others, s)
 		}
 		voters++
 	}
-	patience := time.After(readTimeout)
+	g.quickFirst(others)
+	answers := make(chan answered, len(others))
+	ask := func(n int) {
+		for _, s := range others[:n] {
+			asked++
+			g.loops.Go(func() { answers <- answered{s.ID, g.follows(s, request)} })
+		}
+		others = others[n:]
+	}
+	ask(min(voters/2+1-votes, len(others)))
+	var heard []raft.ServerID
+	patience, slow := time.After(readTimeout), time.After(askMore)
 	for {
 		changed := g.LeaderChanged()
 		if !g.IsLeader() || g.raft.CurrentTerm() != term {
 			return ErrNotLeader
 		}
 		if 2*votes > voters {
+			g.mu.Lock()
+			g.reads.quick = heard
+			g.mu.Unlock()
 			return nil
 		}
 		if asked == 0 {
 			return ErrNoQuorum
 		}
 		select {
-		case yes := <-answers:
+		case a := <-answers:
 			asked--
-			if yes {
-				votes++
+			if a.yes {
+				votes, heard = votes+1, append(heard, a.id)
+			} else {
+				ask(len(others))
 			}
+		case <-slow:
+			ask(len(others))
 		case <-changed:
 		case <-g.ctx.Done():
 			return ErrClosed
@@ -153,6 +172,28 @@ func (g *Group) confirm(term uint64, without string) error {
 			return ErrNoQuorum
 		}
 	}
+}
+
+// answered is what a voter said.
+type answered struct {
+	id  raft.ServerID
+	yes bool
+}
+
+// quickFirst puts those that made the last majority first.
+func (g *Group) quickFirst(voters []raft.Server) {
+	g.mu.Lock()
+	quick := g.reads.quick
+	g.mu.Unlock()
+	slices.SortStableFunc(voters, func(a, b raft.Server) int {
+		switch x, y := slices.Contains(quick, a.ID), slices.Contains(quick, b.ID); {
+		case x == y:
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	})
 }
 
 // lastCommand returns the index of the last proposed entry at or below a committed one, or, where that is not in the log any

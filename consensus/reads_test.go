@@ -88,6 +88,45 @@ func TestReadNeedsAQuorum(t *testing.T) {
 	})
 }
 
+// TestReadAsksMore: where a voter that is asked is silent, the others are asked soon, and next time first.
+func TestReadAsksMore(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, c *cluster) {
+		want := c.put("a", "1")
+		l := c.leader()
+		took := func() time.Duration {
+			t.Helper()
+			start := time.Now()
+			if i, err := l.group.ReadIndex(t.Context()); i != want || err != nil {
+				t.Errorf("%d, %v; want %d", i, err, want)
+			}
+			return time.Since(start)
+		}
+		slow := 0
+		for range 2 {
+			for _, r := range c.nodes {
+				if r == l {
+					continue
+				}
+				took()
+				ip, _, _ := strings.Cut(r.at, ":")
+				c.net.Isolate(ip)
+				first, second := took(), took()
+				if first > askMore+10*time.Millisecond || second >= askMore {
+					t.Errorf("with a silent voter a read took %v, then %v", first, second)
+				}
+				if first >= askMore {
+					slow++
+				}
+				c.net.Heal()
+				time.Sleep(5 * time.Second)
+			}
+		}
+		if slow == 0 {
+			t.Error("all voters were asked at once")
+		}
+	})
+}
+
 // TestReadsShare: readers that arrive together ask the voters together.
 func TestReadsShare(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, c *cluster) {

@@ -30,27 +30,41 @@ func (b Bytes) Add(c Bytes) Bytes {
 	return Bytes{b.Sketch + c.Sketch, b.Coarse + c.Coarse, b.Fine + c.Fine, b.Starts + c.Starts}
 }
 
+// Times returns those of n times as much.
+func (b Bytes) Times(n int64) Bytes {
+	return Bytes{n * b.Sketch, n * b.Coarse, n * b.Fine, n * b.Starts}
+}
+
 // All returns the sum of the tiers.
 func (b Bytes) All() int64 { return b.Resident() + b.Fine }
 
 // Resident returns what every search reads: all but the codes of tokens, of which it reads those of its candidates.
 func (b Bytes) Resident() int64 { return b.Sketch + b.Coarse + b.Starts }
 
+// Estimate returns what so many documents take that have so many tokens together, as if all were equally long: it is exact but for the vectors of a few tokens, of which
+// every document has at least one.
+func (c Codec) Estimate(width int, documents, tokens int64) Bytes {
+	if documents == 0 {
+		return Bytes{}
+	}
+	short, longer := int(tokens/documents), tokens%documents
+	return c.Bytes(width, short).Times(documents - longer).Add(c.Bytes(width, short+1).Times(longer))
+}
+
 // Forecast says what a collection will take, from the first documents of it.
 type Forecast struct {
 	Documents int64   // of the whole
 	Tokens    int64   // of the whole; an estimate where only some were seen
-	Bytes     Bytes   // of the whole
+	Bytes     Bytes   // of the whole, by [Codec.Estimate]
 	Seconds   float64 // to make it, at the pace of those that were seen
 }
 
-// Forecast scales what some documents had, took and lasted (in seconds) to so many documents, of so many tokens; tokens of 0 are not known, and come in the same
+// Forecast scales how many tokens some documents had, and how long they lasted (in seconds), to so many documents, of so many tokens; tokens of 0 are not known, and come in the same
 // proportion. Nothing seen, or no token, forecasts nothing.
 func (c Codec) Forecast(width int, seen []int, seconds float64, documents, tokens int64) Forecast {
 	var all int64
-	var bytes Bytes
 	for _, n := range seen {
-		all, bytes = all+int64(n), bytes.Add(c.Bytes(width, n))
+		all += int64(n)
 	}
 	if all == 0 {
 		return Forecast{Documents: documents}
@@ -58,12 +72,5 @@ func (c Codec) Forecast(width int, seen []int, seconds float64, documents, token
 	if tokens == 0 {
 		tokens = int64(float64(all) * float64(documents) / float64(len(seen)))
 	}
-	share := float64(tokens) / float64(all)
-	scaled := func(n int64) int64 { return int64(float64(n) * share) }
-	return Forecast{
-		Documents: documents,
-		Tokens:    tokens,
-		Bytes:     Bytes{scaled(bytes.Sketch), scaled(bytes.Coarse), scaled(bytes.Fine), startBytes * documents},
-		Seconds:   seconds * share,
-	}
+	return Forecast{documents, tokens, c.Estimate(width, documents, tokens), seconds * float64(tokens) / float64(all)}
 }

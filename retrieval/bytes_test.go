@@ -1,6 +1,9 @@
 package retrieval
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 func TestBytes(t *testing.T) {
 	for _, c := range []struct {
@@ -20,12 +23,31 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// TestEstimate: what documents of equal length take is told exactly, and what others take nearly.
+func TestEstimate(t *testing.T) {
+	for _, codec := range Codecs {
+		var uneven Bytes
+		for i := range 50 {
+			uneven = uneven.Add(codec.Bytes(128, 80+4*i)) // 178 in the mean
+		}
+		if got := codec.Estimate(128, 50, 50*180); got != codec.Bytes(128, 180).Times(50) {
+			t.Errorf("%s: %+v", codec, got)
+		}
+		if got := codec.Estimate(128, 50, 50*178); got.Fine != uneven.Fine || got.Starts != uneven.Starts || math.Abs(float64(got.All())/float64(uneven.All())-1) > .02 {
+			t.Errorf("%s: %+v, really %+v", codec, got, uneven)
+		}
+	}
+	if got, want := Int8.Estimate(9, 3, 5), Int8.Bytes(9, 1).Add(Int8.Bytes(9, 2).Times(2)); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := Int8.Estimate(128, 0, 0); got != (Bytes{}) {
+		t.Errorf("of nothing: %+v", got)
+	}
+}
+
 func TestForecast(t *testing.T) {
 	seen := []int{100, 200, 0}
-	var want Bytes
-	for _, n := range seen {
-		want = want.Add(Int8.Bytes(128, n))
-	}
+	want := Int8.Bytes(128, 100).Times(3)
 	if f := Int8.Forecast(128, seen, 2, 3, 0); f != (Forecast{3, 300, want, 2}) {
 		t.Errorf("of itself: %+v, want %+v", f, want)
 	}

@@ -11,7 +11,7 @@ import (
 
 // Plan is how a search finds its candidates: the best Sketched documents by their sketches, and of these, taken in that order, each that is among the
 // best Scored so far by its coarse vectors; they are scored by their tokens, some more than Scored. 0 leaves a stage out; the zero value scores every
-// document. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
+// document. A search for k hits follows [Plan.For] k. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
 // those of a larger one.
 type Plan struct {
 	Sketched int
@@ -20,6 +20,16 @@ type Plan struct {
 
 // Exact tells whether every document is scored.
 func (p Plan) Exact() bool { return p == Plan{} }
+
+// For returns p as a search for k hits follows it: no number of it is below k, but for those that are 0. So there are k hits where there are as many documents.
+func (p Plan) For(k int) Plan {
+	for _, n := range []*int{&p.Sketched, &p.Scored} {
+		if *n > 0 {
+			*n = max(*n, k)
+		}
+	}
+	return p
+}
 
 // Validate reports why no search can follow p, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].
 func (p Plan) Validate() error {
@@ -237,6 +247,9 @@ func (c *calibrating) recall(m measured) float64 {
 	return sum / float64(len(c.truth))
 }
 
+// step returns a plan of the ladder.
+func (c *calibrating) step(width, at int) Plan { return Plan{width * ladder[at], ladder[at]}.For(c.k) }
+
 // cheapest returns the cheapest plan of the ladder that reaches the target; none where exact costs no more.
 func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 	var best Plan
@@ -245,7 +258,7 @@ func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 		lo, hi := 0, len(ladder)
 		for lo < hi { // what keeps more finds more
 			at := (lo + hi) / 2
-			m, err := c.ask(ctx, Plan{min(MaxCandidates, w*ladder[at]), ladder[at]})
+			m, err := c.ask(ctx, c.step(w, at))
 			if err != nil {
 				return Plan{}, err
 			}
@@ -258,7 +271,7 @@ func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 		if lo == len(ladder) {
 			continue
 		}
-		p := Plan{w * ladder[lo], ladder[lo]}
+		p := c.step(w, lo)
 		if m := c.seen[p]; m.cost < min(least, c.cost) {
 			best, least = p, m.cost
 		}

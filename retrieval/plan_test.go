@@ -37,6 +37,26 @@ func TestPlanOfACalibration(t *testing.T) {
 	}
 }
 
+// A search for k hits looks at k documents in every stage that it has.
+func TestPlanFor(t *testing.T) {
+	for _, x := range []struct {
+		plan Plan
+		k    int
+		want Plan
+	}{
+		{Plan{}, 10, Plan{}},
+		{Plan{20, 5}, 10, Plan{20, 10}},
+		{Plan{8, 5}, 10, Plan{10, 10}},
+		{Plan{0, 5}, 10, Plan{0, 10}},
+		{Plan{5, 0}, 10, Plan{10, 0}},
+		{Plan{400, 60}, 10, Plan{400, 60}},
+	} {
+		if got := x.plan.For(x.k); got != x.want {
+			t.Errorf("%+v for %d hits: %+v, want %+v", x.plan, x.k, got, x.want)
+		}
+	}
+}
+
 // Whatever the calibration, its plans are valid, and do not shrink as k grows beyond what was measured.
 func TestPlansAreValid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -20,6 +20,7 @@ type batch struct {
 	time        int64
 	collections map[string]*collection
 	gathered    map[string]*gathering
+	forgets     bool
 }
 
 // entryResult is what an entry became: an outcome and a receipt an operation.
@@ -141,7 +142,7 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	case c.Change == Alter && held == nil:
 		return Outcome{Code: NotFound, Reason: fmt.Sprintf("collection %q is not there", name)}, nil
 	case c.Change == Alter && !held.follows(c.Configuration):
-		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder or projection is another epoch"}, nil
+		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder, projection or reduction is another epoch"}, nil
 	case c.Change == Create && len(b.collections) >= MaxCollections:
 		return Outcome{Code: Exhausted, Reason: fmt.Sprintf("%d collections are held, the limit", MaxCollections)}, nil
 	}
@@ -168,6 +169,7 @@ func (b *batch) drop(name string, held *collection) (Outcome, error) {
 	}
 	count := b.tx.Stat(bucketDocuments(name)).Rows
 	held.index.Close()
+	b.forgets = true
 	b.tx.Drop(storage.Bucket(prefixData + name))
 	b.tx.Drop(bucketVersions(name))
 	delete(b.collections, name)
@@ -191,6 +193,9 @@ func (b *batch) commit(applied uint64) error {
 	}
 	m.time, m.collections = b.time, b.collections
 	m.publish(applied)
+	if b.forgets {
+		m.verdicts.forget(applied)
+	}
 	return nil
 }
 

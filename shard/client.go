@@ -33,7 +33,7 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 		return nil, err
 	}
 	m, err := c.node.Search(ctx, &nodeapi.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: nodeapi.SearchRequest_Phase(r.Phase),
-		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), Hold: r.Hold, Filter: r.Filter})
+		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), WithDocuments: r.Documents, Hold: r.Hold, Filter: r.Filter})
 	if err != nil {
 		return nil, fromWire(err)
 	}
@@ -46,6 +46,16 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 			return nil, err
 		}
 		a.Hits = append(a.Hits, hit)
+	}
+	if len(m.GetFound()) > 0 {
+		if a.Documents, err = fromFound(m.GetFound()); err != nil {
+			return nil, err
+		}
+	}
+	for i, d := range a.Documents {
+		if i >= len(a.Hits) || d.ID != a.Hits[i].ID {
+			return nil, fmt.Errorf("document %q came along with hits that it is not of: %w", d.ID, retrieval.ErrCorrupt)
+		}
 	}
 	return a, nil
 }

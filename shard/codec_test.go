@@ -88,6 +88,11 @@ var (
 		return d
 	})
 
+	someReduction = rapid.Custom(func(t *rapid.T) Reduction {
+		return Reduction{Pool: rapid.SampledFrom([]int{0, 0, 2, 3, MaxPool}).Draw(t, "pool"), DropPunctuation: rapid.Bool().Draw(t, "punctuation"),
+			Keep: rapid.SampledFrom([]int{0, 0, 1, 500, 999}).Draw(t, "share")}
+	})
+
 	someConfiguration = rapid.Custom(func(t *rapid.T) Configuration {
 		c := Configuration{Codec: rapid.SampledFrom(retrieval.Codecs).Draw(t, "codec"), Width: rapid.IntRange(1, retrieval.MaxWidth).Draw(t, "width"),
 			Epoch: someEpoch.Draw(t, "epoch"), Calibration: someCalibration.Draw(t, "calibration")}
@@ -96,6 +101,9 @@ var (
 		if rapid.Bool().Draw(t, "projected") {
 			c.Width = rapid.IntRange(1, 5).Draw(t, "width")
 			c = projected(c, rapid.IntRange(6, 9).Draw(t, "from"), rapid.Uint64().Draw(t, "projection"))
+		}
+		if c.Reduction = someReduction.Draw(t, "reduction"); c.Encoder == "" {
+			c.Reduction.Keep = 0
 		}
 		return c
 	})

@@ -48,11 +48,8 @@ func (c *column) code(number uint32) uint32 {
 
 // set gives a document's value as JSON, nil where there is none.
 func (c *column) set(number uint32, raw []byte) error {
-	if short := int(number) + 1 - len(c.codes); short > 0 {
-		c.codes = append(c.codes, make([]uint32, short)...)
-	}
 	if raw == nil {
-		c.codes[number] = noField
+		c.tell(number, noField)
 		return nil
 	}
 	place, ok := c.places[string(raw)]
@@ -61,15 +58,29 @@ func (c *column) set(number uint32, raw []byte) error {
 		if err != nil {
 			return err
 		}
-		if c.places == nil {
-			c.places = map[string]uint32{}
-		}
 		place = uint32(len(c.values))
-		c.places[string(raw)], c.values = place, append(c.values, value)
-		c.bytes += valueBytes + 8*len(raw)
+		c.values = append(c.values, value)
+		c.name(string(raw), place)
 	}
-	c.codes[number] = firstCode + place
+	c.tell(number, firstCode+place)
 	return nil
+}
+
+// tell sets a document's code.
+func (c *column) tell(number, code uint32) {
+	if short := int(number) + 1 - len(c.codes); short > 0 {
+		c.codes = append(c.codes, make([]uint32, short)...)
+	}
+	c.codes[number] = code
+}
+
+// name sets the place of a value.
+func (c *column) name(raw string, place uint32) {
+	if c.places == nil {
+		c.places = map[string]uint32{}
+	}
+	c.places[raw] = place
+	c.bytes += valueBytes + 8*len(raw)
 }
 
 // columns returns those of the filter's fields with the values of all documents that are to be judged, and what gives their turns back; none where one is
@@ -80,7 +91,10 @@ func (g *judging) columns() (next []*column, back func(), err error) {
 	next = make([]*column, len(names))
 	var turns []func()
 	back = func() {
-		for i := range turns { // what was read is kept, also if it is not all
+		for i := range turns { // what was read is kept, also if it is not all, but for what was forgotten since the view
+			if g.applied < g.verdicts.forgotten.Load() {
+				next[i].keep(g.verdicts.living(names[i]))
+			}
 			g.verdicts.columns.grown(names[i], grows[i], next[i], next[i].size())
 			turns[i]()
 		}

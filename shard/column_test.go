@@ -150,7 +150,7 @@ func TestColumns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := v.selected(t.Context(), "papers", f, math.MaxInt, maxSearchWork); !errors.Is(err, retrieval.ErrTooLarge) {
+			if _, err := v.selected(t.Context(), "papers", f, math.MaxInt, math.MaxUint64); !errors.Is(err, retrieval.ErrTooLarge) {
 				t.Errorf("%d, %d: %v", few, large, err)
 			}
 			if _, err := v.selected(t.Context(), "papers", f, math.MaxInt, 3000); !errors.Is(err, errManyUnknown) && !errors.Is(err, retrieval.ErrTooLarge) {

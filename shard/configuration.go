@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ type Configuration struct {
 	Epoch   uint64 // grows with every change of the codes
 
 	Projection  encoder.Projection    `json:",omitzero"`  // to Width, of vectors that have more dimensions; zero: they are as wide
+	Reduction   Reduction             `json:",omitzero"`  // of a document's token vectors before they are codes; zero: none
 	Calibration retrieval.Calibration `json:",omitempty"` // plans by recall target and k; empty: retrieval.Default
 }
 
@@ -45,10 +47,11 @@ func (c Configuration) Equal(o Configuration) bool {
 
 // SameCodes tells whether the same text becomes the same codes in both: all but the key, the epoch and the calibration is alike.
 func (c Configuration) SameCodes(o Configuration) bool {
-	return c.Codec == o.Codec && c.Width == o.Width && c.Encoder == o.Encoder && c.Projection == o.Projection
+	return c.Codec == o.Codec && c.Width == o.Width && c.Encoder == o.Encoder && c.Projection == o.Projection && c.Reduction == o.Reduction
 }
 
-// follows tells whether a collection that is c can become o while it holds codes: those of another encoder or projection are of another epoch.
+// follows tells whether a collection that is c can become o while it holds codes: those of another encoder, projection or reduction
+// are of another epoch.
 func (c Configuration) follows(o Configuration) bool {
 	return c.Key == o.Key && c.Codec == o.Codec && c.Width == o.Width && (c.SameCodes(o) && c.Epoch <= o.Epoch || c.Epoch < o.Epoch)
 }
@@ -66,12 +69,17 @@ func (c Configuration) check() error {
 		return fmt.Errorf("epoch is %d, the limit is 2^63: %w", c.Epoch, retrieval.ErrInvalid)
 	case !c.Projection.IsZero() && (c.Projection.Width() != c.Width || c.Projection.From() <= c.Width):
 		return fmt.Errorf("projection from %d to %d dimensions, for width %d: it must be to that, from more: %w", c.Projection.From(), c.Projection.Width(), c.Width, retrieval.ErrInvalid)
+	case c.Reduction.Keep > 0 && c.Encoder == "":
+		return fmt.Errorf("%g of the tokens are to be kept, by an encoder's weights, and the collection has no encoder: its vectors come from outside: %w", c.Reduction.Share(), retrieval.ErrInvalid)
 	}
-	return c.Calibration.Validate()
+	return cmp.Or(c.Reduction.check(), c.Calibration.Validate())
 }
 
-// maxProjectionBytes is what a projection that is read may take: its weights, and a head of its sample.
+// maxProjectionBytes is what a projection that is read may take: its weights, a head of its sample, and a reduction in front.
 const maxProjectionBytes = 2*encoder.MaxProjectionWeights + 1024
+
+// withReduction is in front of a reduction. A projection's bytes begin with its version, which stays below.
+const withReduction = 0xff
 
 // maxCalibrated is how many plans a configuration that is read may have; how many a calibration may, that one says itself.
 const maxCalibrated = 64
@@ -89,7 +97,10 @@ func appendConfiguration(b []byte, c Configuration) []byte {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 	}
-	return appendString(b, c.Projection.Bytes())
+	if c.Reduction.IsZero() { // as it was before there were any
+		return appendString(b, c.Projection.Bytes())
+	}
+	return appendString(b, append(c.Reduction.append([]byte{withReduction}), c.Projection.Bytes()...))
 }
 
 // configuration reads one, to the end, without checking what it means.
@@ -106,11 +117,17 @@ func (r *reader) configuration() Configuration {
 		x.Plan.Scored = int(r.uvarint(retrieval.MaxCandidates, "plan"))
 		c.Calibration = append(c.Calibration, x)
 	}
-	if p := r.bytes(maxProjectionBytes, "projection"); len(p) > 0 {
-		var err error
-		if c.Projection, err = encoder.ParseProjection(p); err != nil {
-			r.fail("configuration: %v", err)
-		}
+	made := reader{rest: r.bytes(maxProjectionBytes, "projection")} // how codes are made of vectors
+	if len(made.rest) > 0 && made.rest[0] == withReduction {
+		made.rest = made.rest[1:]
+		c.Reduction = made.reduction()
+	}
+	err := made.err
+	if len(made.rest) > 0 {
+		c.Projection, err = encoder.ParseProjection(made.rest)
+	}
+	if err != nil {
+		r.fail("configuration: %v", err)
 	}
 	return c
 }

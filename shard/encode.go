@@ -15,6 +15,8 @@ type Encoder interface {
 	Encode(ctx context.Context, texts []string, o EncodeOptions) ([]Matrix, error)
 	// Width returns the dimensions of a token vector.
 	Width() int
+	// Weighs tells whether tokens have weights of their own, by how rare they are; else all weigh alike.
+	Weighs() bool
 	// Hash names the weights.
 	Hash() string
 }
@@ -38,7 +40,7 @@ type Token struct {
 	Piece  string // as the vocabulary has it
 	ID     uint32
 	Span   retrieval.Span // bytes of the text
-	Weight uint16         // of a question's token, retrieval.UnitWeight being 1.0
+	Weight uint16         // retrieval.UnitWeight being 1.0
 }
 
 // TextEncoder is an [Encoder] over a text encoder.
@@ -52,10 +54,13 @@ type TextEncoder struct {
 // Hash names the weights.
 func (e TextEncoder) Hash() string { return e.Encoder.Hash() }
 
+// Weighs tells whether the weights file has weights of tokens.
+func (e TextEncoder) Weighs() bool { return e.Encoder.QueryWeights(nil) != nil }
+
 // Width returns the dimensions of a token vector.
 func (e TextEncoder) Width() int { return e.Encoder.Width() }
 
-// Encode encodes texts, the tokens of questions weighted as the encoder says.
+// Encode encodes texts, their tokens weighted as the encoder says.
 func (e TextEncoder) Encode(ctx context.Context, texts []string, o EncodeOptions) ([]Matrix, error) {
 	options := encoder.Options{Query: o.Query, MaxTokens: o.MaxTokens, Threads: e.Threads}
 	if o.MaxTokens == 0 && o.Query {
@@ -81,24 +86,28 @@ func (e TextEncoder) Encode(ctx context.Context, texts []string, o EncodeOptions
 		if at != nil {
 			i = at[i]
 		}
-		out[i] = e.matrix(m, o.Query)
+		out[i] = e.matrix(m)
 	}
 	return out, nil
 }
 
-func (e TextEncoder) matrix(m encoder.Matrix, query bool) Matrix {
+func (e TextEncoder) matrix(m encoder.Matrix) Matrix {
 	out := Matrix{Tokens: make([]Token, len(m.Tokens)), Vectors: m.Vectors, Cut: m.Cut}
-	var weights []uint16
-	if query {
-		weights = e.Encoder.QueryWeights(m.Tokens)
-	}
+	weights := e.Encoder.QueryWeights(m.Tokens)
 	for i, t := range m.Tokens {
-		out.Tokens[i] = Token{Piece: e.Encoder.Tokenizer().Piece(t.ID), ID: uint32(t.ID), Span: t.Span}
+		out.Tokens[i] = Token{Piece: e.Encoder.Tokenizer().Piece(t.ID), ID: uint32(t.ID), Span: t.Span, Weight: retrieval.UnitWeight}
 		if weights != nil {
 			out.Tokens[i].Weight = weights[i]
-		} else if query {
-			out.Tokens[i].Weight = retrieval.UnitWeight
 		}
+	}
+	return out
+}
+
+// tokens returns what is to become codes of a text that was encoded.
+func (m *Matrix) tokens(text string, width int) Tokens {
+	out := Tokens{Text: text, Vectors: m.Vectors, Width: width, Spans: make([]retrieval.Span, len(m.Tokens)), Weights: make([]uint16, len(m.Tokens))}
+	for i, t := range m.Tokens {
+		out.Spans[i], out.Weights[i] = t.Span, t.Weight
 	}
 	return out
 }

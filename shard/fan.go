@@ -94,62 +94,92 @@ func attempt(ctx context.Context) time.Duration {
 }
 
 // hedged asks one replica of a shard, a second one if the first is slow, and the next whenever one fails, until one answers or the
-// time is over.
+// time is over. The first is asked by the caller's own goroutine: nearly always nobody else is.
 func hedged[T any](ctx context.Context, r *Router, m *Map, shard uint32, read Read, call func(context.Context, Peer) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // whoever is still at it may stop
-	type said struct {
-		part[T]
-		node string
-	}
-	answers := make(chan said, 2) // no more than two are asked at a time
-	flying := map[string]bool{}
-	nodes, asked := r.order(m, shard, read), 0
-	next := func() { // asks the next one that is not being asked
-		for ; flying[nodes[asked%len(nodes)]]; asked++ {
-		}
-		node := nodes[asked%len(nodes)]
-		flying[node] = true
-		asked++
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, attempt(ctx))
-			defer cancel()
-			value, err := call(ctx, r.options.Link.Replica(node, shard))
-			if err != nil {
-				err = fmt.Errorf("node %s: %w", node, err)
-			}
-			answers <- said{part[T]{value, err}, node}
-		}()
-	}
-	hedge := time.NewTimer(r.options.Hedge)
-	defer hedge.Stop()
-	next()
-	var last error
-	for {
-		select {
-		case a := <-answers:
-			delete(flying, a.node)
-			if a.err == nil || !retriable(a.err) {
-				return a.value, a.err
-			}
-			last = a.err
-			if asked >= len(nodes) && (asked%len(nodes) == 0 || len(flying) > 0) && pause(ctx, againAfter) != nil {
-				break
-			}
-			next() // also while another is silent: it may be stopped, and hold its connections
-			continue
-		case <-hedge.C:
-			if len(nodes) > 1 && len(flying) == 1 {
+	x := &asking[T]{nodes: r.order(m, shard, read), call: func(ctx context.Context, node string) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, attempt(ctx))
+		defer cancel()
+		return call(ctx, r.options.Link.Replica(node, shard))
+	}}
+	if len(x.nodes) > 1 {
+		defer time.AfterFunc(r.options.Hedge, func() {
+			if ctx.Err() == nil {
 				r.counts.hedges.Add(1)
-				next()
+				x.ask(ctx, cancel)
 			}
-			continue
-		case <-ctx.Done():
-		}
-		var none T
-		if last == nil {
-			return none, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-		}
-		return none, fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), last)
+		}).Stop()
 	}
+	x.ask(ctx, cancel)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.answered:
+		return x.value, x.err
+	case x.err == nil:
+		return x.value, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	return x.value, fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), x.err)
+}
+
+// asking is replicas that are asked for one answer, by one goroutine or two.
+type asking[T any] struct {
+	nodes []string
+	call  func(ctx context.Context, node string) (T, error)
+
+	mu       sync.Mutex
+	asked    int      // how often one was
+	flying   []string // those that are being asked
+	answered bool
+	value    T
+	err      error // of the answer, or the last failure
+}
+
+// ask asks one replica after the other until one has answered, of whomever, or the time is over.
+func (x *asking[T]) ask(ctx context.Context, cancel context.CancelFunc) {
+	for ctx.Err() == nil {
+		node := x.next()
+		value, err := x.call(ctx, node)
+		if err != nil {
+			err = fmt.Errorf("node %s: %w", node, err)
+		}
+		if x.take(node, value, err) {
+			cancel()
+			return
+		}
+		if x.round() && pause(ctx, againAfter) != nil {
+			return
+		}
+	}
+}
+
+// next returns the replica to ask, which nobody is asking: of two that ask, one may be stopped, and hold its connections.
+func (x *asking[T]) next() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for ; slices.Contains(x.flying, x.nodes[x.asked%len(x.nodes)]); x.asked++ {
+	}
+	node := x.nodes[x.asked%len(x.nodes)]
+	x.flying = append(x.flying, node)
+	x.asked++
+	return node
+}
+
+// take takes what a replica said, and tells whether there is an answer.
+func (x *asking[T]) take(node string, value T, err error) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.flying = slices.DeleteFunc(x.flying, func(n string) bool { return n == node })
+	if !x.answered {
+		x.answered, x.value, x.err = err == nil || !retriable(err), value, err
+	}
+	return x.answered
+}
+
+// round tells whether all replicas were asked, so that it is time to wait a little.
+func (x *asking[T]) round() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.asked >= len(x.nodes) && (x.asked%len(x.nodes) == 0 || len(x.flying) > 0)
 }

@@ -68,6 +68,18 @@ func (k *keeper[V]) begin(name kept) *growing[V] {
 	return g
 }
 
+// all returns what is kept.
+func (k *keeper[V]) all() map[kept]*growing[V] {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make(map[kept]*growing[V], k.kept.Len())
+	for _, name := range k.kept.Keys() {
+		g, _ := k.kept.Peek(name)
+		out[name.(kept)] = g.(*growing[V])
+	}
+	return out
+}
+
 // grown replaces what is kept under a name, if it is kept still, and gives up other things for it. One that is too large by itself is not kept.
 func (k *keeper[V]) grown(name kept, g *growing[V], now *V, bytes int) {
 	g.now.Store(now)

@@ -115,7 +115,7 @@ func askPlans(t *testing.T, c *shardtest.Cluster, codec retrieval.Codec, q *retr
 		planned := *q
 		planned.Plan = p
 		a := ask(&planned)
-		most := cmp.Or(p.Sketched, p.Scored) * len(a.States) // of both, the second stage may pass more than Scored
+		most := max(q.K, cmp.Or(p.Sketched, p.Scored)) * len(a.States) // of both, the second stage may pass more than Scored
 		if n := int(a.Stats.Documents); n > most || len(a.Hits) != min(q.K, n) {
 			t.Errorf("plan %+v: %d hits, %+v", p, len(a.Hits), a.Stats)
 		}

@@ -21,6 +21,7 @@ const (
 	MaxFilterBytes     = 4 << 10                   // bytes of a filter's expression
 	MaxFilterCost      = 100_000                   // steps, as CEL counts them, that a filter may take over one document
 	MaxAnswerBytes     = 16 << 20                  // bytes of rows in one answer; a list is cut before, a get is refused
+	MaxHitBytes        = 64 << 10                  // bytes of documents that come along with the hits of a shard; a router fetches further ones
 	MaxShards          = 4096                      // shards of a cluster
 	MaxPins            = 256                       // states that a replica keeps for later phases
 	MaxWaiting         = 4096                      // writes that wait at a leader

@@ -20,6 +20,14 @@ import (
 // maxMessageBytes bounds a gRPC message: an answer of MaxAnswerBytes with what is around it, a batch of large documents.
 const maxMessageBytes = 32 << 20
 
+// WindowBytes of a gRPC connection, and of a call on it, may be under way unread. A fixed number: gRPC would measure what the way can
+// hold, with a ping and its answer beside nearly every message.
+const WindowBytes = 4 << 20
+
+// StreamWorkers are goroutines of a gRPC server that wait for requests, so that these find a stack that has grown already. Where all of them
+// are busy, a request has one of its own.
+const StreamWorkers = 32
+
 // pingEvery is how often a connection is pinged that is waited on and silent.
 const pingEvery = 10 * time.Second
 
@@ -132,7 +140,7 @@ func (l *Link) conn(node string) (grpc.ClientConnInterface, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: time.Second}}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: 3 * time.Second}),
-		grpc.WithIdleTimeout(0),
+		grpc.WithIdleTimeout(0), grpc.WithStaticStreamWindowSize(WindowBytes), grpc.WithStaticConnWindowSize(WindowBytes),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 		grpc.WithDisableServiceConfig()}, l.options.Dial...)...)
 	if err != nil {

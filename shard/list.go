@@ -17,10 +17,8 @@ import (
 
 // Documents in the order of their ids: pages, counts, and searches among those that a filter lets through.
 
-const (
-	maxScanWork   = 16 << 20 // of filtering, in steps and bytes of fields, after which a page ends: some tenths of a second
-	maxSearchWork = 1 << 27  // of the filter of one search in one shard, likewise: seconds
-)
+// maxScanWork is of filtering, in steps and bytes of fields, after which a page ends: some tenths of a second.
+const maxScanWork = 16 << 20
 
 // filtering bounds how many filters are evaluated at a time in a process, to half of its processors: a leader that gets none of them is deposed.
 var filtering = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
@@ -113,7 +111,8 @@ func (v view) rawFields(collection, id string) ([]byte, error) {
 	return rowFields(id, row)
 }
 
-// candidates returns the best documents that a filter lets through, by the plan of the query: as if there were no others.
+// candidates returns the best documents that a filter lets through, by the plan of the query: as if there were no others. However long the filter takes, the
+// search waits for it until its context ends; what was found out by then is kept for the next.
 func (v view) candidates(ctx context.Context, q *SearchRequest, f *filter) (retrieval.Answer, error) {
 	c := v.collections[q.Collection]
 	if f == nil {
@@ -122,10 +121,7 @@ func (v view) candidates(ctx context.Context, q *SearchRequest, f *filter) (retr
 	if _, err := c.Score(ctx, q.Query, nil); err != nil { // a query that cannot be asked is told before work is done for it
 		return retrieval.Answer{}, err
 	}
-	some, err := v.selected(ctx, q.Collection, f, math.MaxInt, maxSearchWork)
-	if errors.Is(err, errManyUnknown) {
-		err = fmt.Errorf("the filter takes more than %d steps and bytes of fields in a shard: make it cheaper, or list with it and search those ids: %w", maxSearchWork, retrieval.ErrTooLarge)
-	}
+	some, err := v.selected(ctx, q.Collection, f, math.MaxInt, math.MaxUint64)
 	if err != nil {
 		return retrieval.Answer{}, err
 	}

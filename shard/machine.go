@@ -101,7 +101,8 @@ type shelf struct {
 
 // openMachine reads the state of a store, which is given its identity if it is new.
 func openMachine(store *storage.Store, identity Identity, o index.Options) (*machine, error) {
-	m := &machine{store: store, identity: identity, options: o, most: MaxRemembered, verdicts: newVerdicts(maxVerdictBytes)}
+	m := &machine{store: store, identity: identity, options: o, most: MaxRemembered}
+	m.verdicts = newVerdicts(maxVerdictBytes, m.current.Load)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if err := m.initialise(); err != nil {
 		return nil, err
@@ -268,7 +269,9 @@ func (m *machine) Store() *storage.Store { return m.store }
 func (m *machine) Restored() error {
 	m.behind = true
 	err := m.load()
-	m.behind = err != nil
+	if m.behind = err != nil; !m.behind {
+		m.verdicts.forget(m.current.Load().applied)
+	}
 	return err
 }
 

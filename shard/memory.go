@@ -83,15 +83,15 @@ type SearchRequest struct {
 	IDs          []string         // of Scores
 	Filter       string           // an expression, see CheckFilter: only documents that it lets through are scored; not of Statistics
 	Read         Read
-	Hold         bool // of a replica: keep the state, and name it in the answer
-	Documents    bool // of a router: with the documents of the hits, of the same state as their scores
+	Documents    bool // with the documents of the hits, of the same state as their scores; of a replica, of the first that have up to MaxHitBytes
+	Hold         bool // of a replica: keep the state, unless all documents that were asked for are in the answer, and name it there
 	AllowPartial bool // of a router: an answer that lacks shards is no error
 }
 
 // SearchAnswer is what a phase found.
 type SearchAnswer struct {
 	retrieval.Answer
-	Documents  []Found   // one a hit, where they were asked for
+	Documents  []Found   // one a hit, where they were asked for; of a replica, of the first hits
 	Held       Held      // of Statistics
 	States     []State   // of every shard that answered, in shard order
 	Missing    []Missing // shards that did not answer, where that is allowed

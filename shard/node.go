@@ -190,6 +190,7 @@ func (n *Node) peers() map[string]string {
 
 func (n *Node) serve() {
 	n.server = grpc.NewServer(append([]grpc.ServerOption{grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.StaticStreamWindowSize(WindowBytes), grpc.StaticConnWindowSize(WindowBytes), grpc.NumStreamWorkers(StreamWorkers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true})}, // links ping each other
 		n.options.Serve...)...)
 	n.health = health.NewServer()

@@ -258,7 +258,7 @@ func (m *Map) begin(j Job) error {
 	case j.Change != Create && !there:
 		return fmt.Errorf("placement: collection %q: %w", j.Collection, retrieval.ErrNotFound)
 	case j.Change == Alter && !held.follows(j.To):
-		return fmt.Errorf("placement: key, codec and width of collection %q stay, its epoch does not go back, and another encoder or projection is another epoch: %w", j.Collection, retrieval.ErrInvalid)
+		return fmt.Errorf("placement: key, codec and width of collection %q stay, its epoch does not go back, and another encoder, projection or reduction is another epoch: %w", j.Collection, retrieval.ErrInvalid)
 	case j.Change == Create && !there && len(m.Collections)+len(m.Jobs) >= MaxCollections:
 		return fmt.Errorf("placement: %d collections, the limit: %w", MaxCollections, ErrExhausted)
 	case len(m.Jobs) >= maxJobs:

@@ -123,15 +123,11 @@ type target struct {
 
 // prepare makes a put of an input; m is its text, encoded, or nil.
 func (c target) prepare(out *Prepared, in *Input, m *Matrix) (err error) {
-	d := Document{ID: in.ID, Text: in.Text, Spans: in.Spans}
-	if m != nil && m.Err == nil {
+	d := Document{ID: in.ID, Text: in.Text}
+	if m != nil {
 		out.Cut = m.Cut
-		d.Spans = make([]retrieval.Span, len(m.Tokens))
-		for i, t := range m.Tokens {
-			d.Spans[i] = t.Span
-		}
 	}
-	if d.Codes, err = c.codes(in, m); err == nil {
+	if d.Codes, d.Spans, err = c.codes(in, m); err == nil {
 		d.Fields, err = CanonicalFields(in.Fields)
 	}
 	if err != nil {
@@ -142,25 +138,26 @@ func (c target) prepare(out *Prepared, in *Input, m *Matrix) (err error) {
 	return out.check()
 }
 
-// codes returns the codes of an input, which must have one source of them.
-func (c target) codes(in *Input, m *Matrix) (none retrieval.Codes, err error) {
+// codes returns the codes of an input, which must have one source of them, and the spans of their tokens.
+func (c target) codes(in *Input, m *Matrix) (none retrieval.Codes, _ []retrieval.Span, err error) {
 	vectors, coded := len(in.Vectors) > 0 || in.Width != 0, in.Codes.Codec != "" || in.Codes.Len() > 0
 	switch {
 	case vectors && coded:
-		return none, fmt.Errorf("there are vectors and codes: give the one or the other: %w", retrieval.ErrInvalid)
+		return none, nil, fmt.Errorf("there are vectors and codes: give the one or the other: %w", retrieval.ErrInvalid)
 	case m != nil && m.Err != nil:
-		return none, m.Err
+		return none, nil, m.Err
 	case m != nil && len(in.Spans) > 0:
-		return none, fmt.Errorf("there are spans without vectors or codes: a text that is encoded has its own: %w", retrieval.ErrInvalid)
+		return none, nil, fmt.Errorf("there are spans without vectors or codes: a text that is encoded has its own: %w", retrieval.ErrInvalid)
 	case m != nil:
-		return c.quantize(m.Vectors)
+		return c.quantize(m.tokens(in.Text, c.VectorWidth()))
 	case vectors:
 		if err := c.fits(in.Width); err != nil {
-			return none, err
+			return none, nil, err
 		}
-		return c.quantize(in.Vectors)
+		return c.quantize(Tokens{Text: in.Text, Vectors: in.Vectors, Width: in.Width, Spans: in.Spans})
 	}
-	return c.given(in)
+	codes, err := c.given(in)
+	return codes, in.Spans, err
 }
 
 // given returns codes as they came, with what is pooled of them. Of codes of 8 bits that is always made anew: it is a function of them.
@@ -181,6 +178,14 @@ func (c target) given(in *Input) (none retrieval.Codes, err error) {
 	return index.Pool(codes), nil
 }
 
+// suits reports why the collection cannot be of an encoder, or nil.
+func (c target) suits(e Encoder) error {
+	if c.Reduction.Keep > 0 && !e.Weighs() {
+		return fmt.Errorf("%g of the tokens are to be kept, by the encoder's weights, and encoder %.16s has none: leave the share out, or take another encoder: %w", c.Reduction.Share(), e.Hash(), retrieval.ErrInvalid)
+	}
+	return c.fits(e.Width())
+}
+
 // fits tells whether vectors of a width can be the collection's.
 func (c target) fits(width int) error {
 	if width != c.VectorWidth() {
@@ -189,18 +194,19 @@ func (c target) fits(width int) error {
 	return nil
 }
 
-func (c target) quantize(vectors []float32) (none retrieval.Codes, err error) {
-	if len(vectors) > retrieval.MaxDocumentTokens*c.VectorWidth() {
-		return none, fmt.Errorf("%d tokens, the limit is %d: %w", len(vectors)/c.VectorWidth(), retrieval.MaxDocumentTokens, retrieval.ErrTooLarge)
+// quantize returns the codes of tokens, as many as the collection keeps of them, and their spans.
+func (c target) quantize(x Tokens) (none retrieval.Codes, _ []retrieval.Span, err error) {
+	if len(x.Vectors) > retrieval.MaxDocumentTokens*x.Width {
+		return none, nil, fmt.Errorf("%d tokens, the limit is %d: %w", len(x.Vectors)/x.Width, retrieval.MaxDocumentTokens, retrieval.ErrTooLarge)
 	}
-	if vectors, err = c.project(vectors); err != nil {
-		return none, err
+	if x, err = c.Reduction.Apply(x, c.project); err != nil {
+		return none, nil, err
 	}
-	codes, err := index.Quantize(c.Codec, vectors, c.Width)
+	codes, err := index.Quantize(c.Codec, x.Vectors, c.Width)
 	if err != nil {
-		return none, err
+		return none, nil, err
 	}
-	return index.Pool(codes), nil
+	return index.Pool(codes), x.Spans, nil
 }
 
 // project returns vectors of the collection's width.
@@ -313,6 +319,6 @@ func (r *Router) encodes(c target) error {
 	case c.Encoder != e.Hash():
 		return fmt.Errorf("collection %q is of encoder %.16s, this router has %.16s: %w", c.name, c.Encoder, e.Hash(), retrieval.ErrInvalid)
 	default:
-		return c.fits(e.Width())
+		return c.suits(e)
 	}
 }

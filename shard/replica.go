@@ -135,28 +135,75 @@ func (r *Replica) Snapshot(ctx context.Context) error { return r.group.Snapshot(
 
 // Search answers one phase from this replica's state.
 func (r *Replica) Search(ctx context.Context, q *SearchRequest) (*SearchAnswer, error) {
-	if q.Documents {
-		return nil, fmt.Errorf("search: a replica gives no documents with hits: hold the state, and get them by its pin: %w", retrieval.ErrInvalid)
-	}
 	if err := errors.Join(CheckCollection(q.Collection), checkIDs(q.IDs)); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
-	v, release, err := r.read(ctx, q.Read)
+	v, release, out, err := r.searched(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
-	out, err := v.search(ctx, q)
 	state := r.state(v)
-	if state.Pin = q.Read.Pin; q.Hold && state.Pin == nil && err == nil {
-		state.Pin, err = r.pins.hold(v, release)
+	if state.Pin = q.Read.Pin; q.Hold && state.Pin == nil && !(q.Documents && len(out.Documents) == len(out.Hits)) {
+		if state.Pin, err = r.pins.hold(v, release); err != nil {
+			return nil, fmt.Errorf("search: %w", err)
+		}
 	} else {
 		release()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("search: %w", err)
-	}
 	out.States = []State{state}
 	return out, nil
+}
+
+// searched reads a state that is as fresh as asked for and runs one phase on it. Release the state.
+func (r *Replica) searched(ctx context.Context, q *SearchRequest) (view, func(), *SearchAnswer, error) {
+	if q.Read.Level == Linearizable && q.Read.Pin == nil && len(q.Read.After) == 0 && r.group.IsLeader() {
+		return r.searchedAhead(ctx, q)
+	}
+	v, release, err := r.read(ctx, q.Read)
+	if err != nil {
+		return view{}, nil, nil, err
+	}
+	out, err := v.search(ctx, q)
+	if err != nil {
+		release()
+	}
+	return v, release, out, err
+}
+
+// searchedAhead is searched of a leader, for a linearizable read: it searches the state that it has while it asks the others for the index
+// that the read must see. If that is in the state, as it nearly always is, the answer stands, else it searches once more.
+func (r *Replica) searchedAhead(ctx context.Context, q *SearchRequest) (view, func(), *SearchAnswer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	committed := make(chan part[uint64], 1)
+	go func() {
+		index, err := r.committed(ctx)
+		if err != nil {
+			cancel() // no answer can stand
+		}
+		committed <- part[uint64]{index, err}
+	}()
+	v, err := r.machine.view()
+	if err != nil {
+		return view{}, nil, nil, err
+	}
+	out, err := v.search(ctx, q)
+	switch c := <-committed; {
+	case c.err != nil:
+		err = c.err
+	case c.value > v.applied:
+		v.close()
+		if err := r.machine.wait(ctx, c.value); err != nil {
+			return view{}, nil, nil, err
+		}
+		again := *q
+		again.Read = Read{Level: Local}
+		return r.searched(ctx, &again)
+	}
+	if err != nil {
+		v.close()
+	}
+	return v, v.close, out, err
 }
 
 // search runs one phase.
@@ -189,8 +236,31 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 	default:
 		err = fmt.Errorf("phase %d is unknown: %w", q.Phase, retrieval.ErrInvalid)
 	}
+	if err == nil && q.Documents {
+		out.Documents, err = v.first(q.Collection, out.Hits)
+	}
 	out.Candidates = len(out.Hits)
 	return out, err
+}
+
+// first returns the documents of the first hits, of as many as have up to MaxHitBytes together.
+func (v view) first(collection string, hits []retrieval.Hit) ([]Found, error) {
+	var out []Found
+	bytes := 0
+	for _, h := range hits {
+		d, size, err := v.document(collection, h.ID, false)
+		if errors.Is(err, storage.ErrNotFound) {
+			err = fmt.Errorf("document %q has a score and no row: %w", h.ID, retrieval.ErrCorrupt)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if bytes += size; bytes > MaxHitBytes {
+			break
+		}
+		out = append(out, d)
+	}
+	return out, nil
 }
 
 func (r *Replica) state(v view) State {

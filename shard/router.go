@@ -156,7 +156,8 @@ func (r *Router) search(ctx context.Context, m *Map, q *SearchRequest) (*SearchA
 	}
 	parts := fan(len(m.Shards), func(shard uint32) (*SearchAnswer, error) {
 		ask := *q
-		ask.Documents, ask.Hold = false, q.Documents && q.Phase != Statistics
+		ask.Documents = q.Documents && q.Phase != Statistics
+		ask.Hold = ask.Documents
 		if q.Phase == Scores {
 			ask.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return Place(id, uint32(len(m.Shards))) != shard })
 		}
@@ -164,6 +165,7 @@ func (r *Router) search(ctx context.Context, m *Map, q *SearchRequest) (*SearchA
 	})
 	out := &SearchAnswer{}
 	var answers []retrieval.Answer
+	have := map[string]Found{} // documents that came along with the hits
 	for shard, p := range parts {
 		if p.err != nil {
 			if !retriable(p.err) {
@@ -176,13 +178,16 @@ func (r *Router) search(ctx context.Context, m *Map, q *SearchRequest) (*SearchA
 		out.Held.Documents, out.Held.Tokens = out.Held.Documents+p.value.Held.Documents, out.Held.Tokens+p.value.Held.Tokens
 		out.States = append(out.States, p.value.States...)
 		out.Candidates += p.value.Candidates
+		for _, d := range p.value.Documents {
+			have[d.ID] = d
+		}
 		r.saw(p.value.States)
 	}
 	if q.Query != nil {
 		out.Answer = retrieval.Merge(q.Query.K, answers...)
 	}
 	if q.Documents && q.Phase != Statistics {
-		if err := r.fetch(ctx, m, q.Collection, out); err != nil {
+		if err := r.documents(ctx, m, q.Collection, out, have); err != nil {
 			return nil, err
 		}
 	}
@@ -205,22 +210,39 @@ func (r *Router) saw(states []State) {
 	}
 }
 
-// fetch adds the documents of the hits, of the very states that gave their scores.
-func (r *Router) fetch(ctx context.Context, m *Map, collection string, a *SearchAnswer) error {
+// documents adds the documents of the hits to an answer, given those that came along with them.
+func (r *Router) documents(ctx context.Context, m *Map, collection string, a *SearchAnswer, have map[string]Found) error {
+	if slices.ContainsFunc(a.States, func(s State) bool { return s.Pin != nil }) {
+		if err := r.fetch(ctx, m, collection, a, have); err != nil {
+			return err
+		}
+	}
+	for _, h := range a.Hits {
+		d, ok := have[h.ID]
+		if !ok {
+			return fmt.Errorf("document %q has a score and no row: %w", h.ID, retrieval.ErrCorrupt)
+		}
+		a.Documents = append(a.Documents, d)
+	}
+	return nil
+}
+
+// fetch gets what documents did not come along with the hits, of the very states that gave the scores, and gives these up.
+func (r *Router) fetch(ctx context.Context, m *Map, collection string, a *SearchAnswer, have map[string]Found) error {
 	ids := make([][]string, len(m.Shards))
 	for _, h := range a.Hits {
-		shard := Place(h.ID, uint32(len(m.Shards)))
-		ids[shard] = append(ids[shard], h.ID)
+		if _, there := have[h.ID]; !there {
+			shard := Place(h.ID, uint32(len(m.Shards)))
+			ids[shard] = append(ids[shard], h.ID)
+		}
 	}
 	pins := make([]*Pin, len(m.Shards))
 	for _, s := range a.States {
 		pins[s.Shard] = s.Pin
 	}
-	parts := fan(len(m.Shards), func(shard uint32) (*GetAnswer, error) {
-		all, pin, rest := &GetAnswer{}, pins[shard], ids[shard]
-		if pin == nil && len(rest) > 0 {
-			return nil, fmt.Errorf("shard %d gave hits and no state to get them of: %w", shard, retrieval.ErrCorrupt)
-		}
+	parts := fan(len(m.Shards), func(shard uint32) ([]Found, error) {
+		var all []Found
+		pin, rest := pins[shard], ids[shard]
 		for pin != nil { // also where there is nothing to get: the replica need not keep the state
 			n := min(len(rest), MaxBatch)
 			got, err := r.options.Link.Replica(pin.Node, shard).Get(ctx, &GetRequest{Collection: collection, IDs: rest[:n], Read: Read{Pin: pin}, Last: n == len(rest)})
@@ -230,14 +252,13 @@ func (r *Router) fetch(ctx context.Context, m *Map, collection string, a *Search
 			if err != nil {
 				break // the state was given up, or its replica went: nothing is missed
 			}
-			all.Documents = append(all.Documents, got.Documents...)
+			all = append(all, got.Documents...)
 			if rest = rest[n:]; len(rest) == 0 {
 				break
 			}
 		}
 		return all, nil
 	})
-	found := map[string]Found{}
 	for shard, p := range parts {
 		if p.err != nil && retriable(p.err) {
 			r.leaders.CompareAndDelete(uint32(shard), pins[shard].Node) // another one is asked first next time
@@ -246,16 +267,9 @@ func (r *Router) fetch(ctx context.Context, m *Map, collection string, a *Search
 		if p.err != nil {
 			return p.err
 		}
-		for _, d := range p.value.Documents {
-			found[d.ID] = d
+		for _, d := range p.value {
+			have[d.ID] = d
 		}
-	}
-	for _, h := range a.Hits {
-		d, ok := found[h.ID]
-		if !ok {
-			return fmt.Errorf("document %q has a score and no row: %w", h.ID, retrieval.ErrCorrupt)
-		}
-		a.Documents = append(a.Documents, d)
 	}
 	return nil
 }

@@ -200,7 +200,7 @@ func (r *Router) Configure(ctx context.Context, collection string, c Configure) 
 	o := Operation{Collection: collection, Body: &c}
 	err := o.check()
 	if e := r.options.Encoder; err == nil && c.Change != Drop && e != nil && c.Configuration.Encoder == e.Hash() {
-		err = target{Configuration: c.Configuration, name: collection}.fits(e.Width())
+		err = target{Configuration: c.Configuration, name: collection}.suits(e)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("configure: %w", err)

@@ -24,7 +24,8 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 	if err != nil {
 		return nil, toWire(err)
 	}
-	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Filter: m.GetFilter(), Hold: m.GetHold()}
+	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Filter: m.GetFilter(),
+		Documents: m.GetWithDocuments(), Hold: m.GetHold()}
 	if q.Query, err = fromQuery(m.GetQuery()); err != nil {
 		return nil, toWire(err)
 	}
@@ -36,7 +37,8 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 		return nil, toWire(err)
 	}
 	state := a.States[0]
-	out := &nodeapi.SearchResponse{Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader}
+	out := &nodeapi.SearchResponse{Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader,
+		Found: toFound(a.Documents)}
 	toStats(out, a.Stats)
 	for _, h := range a.Hits {
 		out.Hits = append(out.Hits, toHit(h))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"ostraca/retrieval/index"
 )
@@ -42,10 +44,15 @@ type verdicts struct {
 	*keeper[verdict]
 	columns    *keeper[column]
 	few, large int // fewJudged and maxColumnBytes; less in tests
+
+	present   func() *published // the state that columns may tell of, and older ones that nothing was forgotten since
+	forgotten atomic.Uint64     // index of the last entry that forgot
+	sweeping  atomic.Bool
+	after     time.Duration // sweepAfter; less in tests
 }
 
-func newVerdicts(most int) *verdicts {
-	return &verdicts{newKeeper[verdict](most), newKeeper[column](maxColumnsBytes), fewJudged, maxColumnBytes}
+func newVerdicts(most int, present func() *published) *verdicts {
+	return &verdicts{keeper: newKeeper[verdict](most), columns: newKeeper[column](maxColumnsBytes), few: fewJudged, large: maxColumnBytes, present: present, after: sweepAfter}
 }
 
 // selected returns the documents of a collection that a filter lets through. Where it would have to be evaluated over more than most documents, that is

@@ -22,7 +22,7 @@ func (v view) selects(t testing.TB, collection, expression string) (ids []string
 	if err != nil {
 		t.Fatal(err)
 	}
-	some, err := v.selected(t.Context(), collection, f, math.MaxInt, maxSearchWork)
+	some, err := v.selected(t.Context(), collection, f, math.MaxInt, math.MaxUint64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func (v view) walks(t testing.TB, collection, expression string) (ids []string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &walk{view: v, collection: collection, filter: f, most: math.MaxInt, work: maxSearchWork}
+	w := &walk{view: v, collection: collection, filter: f, most: math.MaxInt, work: math.MaxUint64}
 	ids = slices.Collect(w.ids(t.Context(), ""))
 	if w.err != nil {
 		t.Fatal(w.err)
@@ -255,10 +255,10 @@ func TestVerdictEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := v.selected(ctx, "papers", f, math.MaxInt, maxSearchWork); !errors.Is(err, context.Canceled) {
+	if _, err := v.selected(ctx, "papers", f, math.MaxInt, math.MaxUint64); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if _, err := v.selected(t.Context(), "papers", f, 99, maxSearchWork); !errors.Is(err, errManyUnknown) {
+	if _, err := v.selected(t.Context(), "papers", f, 99, math.MaxUint64); !errors.Is(err, errManyUnknown) {
 		t.Error(err)
 	}
 	for range 100 {
@@ -350,7 +350,7 @@ func BenchmarkFilter(b *testing.B) {
 			})
 			b.Run("walk"+at, func(b *testing.B) { // over every row, and nothing kept
 				for b.Loop() {
-					w := &walk{view: v, collection: "papers", filter: f, most: math.MaxInt, work: maxSearchWork}
+					w := &walk{view: v, collection: "papers", filter: f, most: math.MaxInt, work: math.MaxUint64}
 					for range w.ids(b.Context(), "") {
 					}
 				}

@@ -133,6 +133,7 @@ func (w writing) forget(f *Forget) (Outcome, error) {
 		}
 		w.collection.count(id, -1)
 		w.gather().set(id, nil)
+		w.forgets = true
 		out.Count++
 	}
 	return out, w.tx.Err()

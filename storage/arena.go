@@ -77,10 +77,18 @@ func (a *Arena) Hot(n int) (block []byte, release func()) {
 	return a.inMemory(n, &a.usage.Hot)
 }
 
-// Cold is Hot within the limit, and beyond it in a file.
+// Warm is Hot within the limit. Beyond it there is no block.
+func (a *Arena) Warm(n int) (block []byte, release func()) {
+	if !a.within(n) {
+		return nil, nil
+	}
+	return a.inMemory(n, &a.usage.Cold)
+}
+
+// Cold is Warm, and beyond the limit in a file: the call may wait for the disk, as may who reads the block.
 func (a *Arena) Cold(n int) (block []byte, release func()) {
-	if a.within(n) {
-		return a.inMemory(n, &a.usage.Cold)
+	if block, release = a.Warm(n); block != nil {
+		return block, release
 	}
 	b, err := a.reserved(n)
 	if err == nil {
@@ -106,11 +114,22 @@ func (a *Arena) reserved(n int) ([]byte, error) {
 func (a *Arena) within(n int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	fits := !mapsFiles || a.options.Limit == 0 || a.usage.Cold+int64(n) <= a.options.Limit
+	fits := a.fits(n)
 	if fits {
 		a.add(&a.usage.Cold, n)
 	}
 	return fits
+}
+
+// Fits tells whether Warm would give n bytes now.
+func (a *Arena) Fits(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.fits(n)
+}
+
+func (a *Arena) fits(n int) bool {
+	return !mapsFiles || a.options.Limit == 0 || a.usage.Cold+int64(n) <= a.options.Limit
 }
 
 // inMemory returns memory that was counted.

@@ -14,7 +14,13 @@ type reader struct {
 	*published
 	tx     *bolt.Tx // nil once closed
 	err    error    // the first one of a scan
-	path   Bucket   // of the bucket below, which is kept since most reads stay in one
+	opened          // where the last row was looked up
+	before opened   // and before it moved there: most reads stay in one bucket, or go between two
+}
+
+// opened is a bucket and how its rows are hashed; without a hasher, none.
+type opened struct {
+	path   Bucket
 	bucket *bolt.Bucket
 	hasher *hasher
 }
@@ -133,7 +139,10 @@ func (r *reader) deltas(b Bucket) []*delta {
 // open returns the bucket of the file, nil if it has none yet.
 func (r *reader) open(c record) *bolt.Bucket {
 	if r.hasher == nil || r.path != c.path {
-		r.path, r.bucket, r.hasher = c.path, nested(r.tx, c.path), newHasher(c.key, c.path)
+		r.opened, r.before = r.before, r.opened
+	}
+	if r.hasher == nil || r.path != c.path {
+		r.opened = opened{c.path, nested(r.tx, c.path), newHasher(c.key, c.path)}
 	}
 	return r.bucket
 }

@@ -484,8 +484,9 @@ type SearchRequest struct {
 	Query         *Query                 `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
 	Ids           []string               `protobuf:"bytes,5,rep,name=ids,proto3" json:"ids,omitempty"`
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
-	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`    // keep the state for later phases, and name it in the answer
-	Filter        string                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"` // docs/endpoint.md
+	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`                                        // keep the state for later phases, and name it in the answer
+	Filter        string                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`                                     // docs/endpoint.md
+	WithDocuments bool                   `protobuf:"varint,9,opt,name=with_documents,json=withDocuments,proto3" json:"with_documents,omitempty"` // of the first hits, of up to 64 KiB together; with hold, the state is kept only where there are more hits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,6 +577,13 @@ func (x *SearchRequest) GetFilter() string {
 	return ""
 }
 
+func (x *SearchRequest) GetWithDocuments() bool {
+	if x != nil {
+		return x.WithDocuments
+	}
+	return false
+}
+
 type Hit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -662,6 +670,7 @@ type SearchResponse struct {
 	SketchUs        int64                  `protobuf:"varint,14,opt,name=sketch_us,json=sketchUs,proto3" json:"sketch_us,omitempty"` // time of a stage
 	CoarseUs        int64                  `protobuf:"varint,15,opt,name=coarse_us,json=coarseUs,proto3" json:"coarse_us,omitempty"`
 	ScoreUs         int64                  `protobuf:"varint,16,opt,name=score_us,json=scoreUs,proto3" json:"score_us,omitempty"`
+	Found           []*Document            `protobuf:"bytes,17,rep,name=found,proto3" json:"found,omitempty"` // of the first hits, one each, where they were asked for
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -806,6 +815,13 @@ func (x *SearchResponse) GetScoreUs() int64 {
 		return x.ScoreUs
 	}
 	return 0
+}
+
+func (x *SearchResponse) GetFound() []*Document {
+	if x != nil {
+		return x.Found
+	}
+	return nil
 }
 
 type WriteRequest struct {
@@ -2227,7 +2243,7 @@ const file_node_proto_rawDesc = "" +
 	"\x03max\x18\x05 \x01(\x02R\x03max\x12\f\n" +
 	"\x01k\x18\x06 \x01(\rR\x01k\x12\x1a\n" +
 	"\bsketched\x18\a \x01(\rR\bsketched\x12\x16\n" +
-	"\x06scored\x18\b \x01(\rR\x06scored\"\xcd\x02\n" +
+	"\x06scored\x18\b \x01(\rR\x06scored\"\xf4\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2238,7 +2254,8 @@ const file_node_proto_rawDesc = "" +
 	"\x03ids\x18\x05 \x03(\tR\x03ids\x12)\n" +
 	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x12\n" +
 	"\x04hold\x18\a \x01(\bR\x04hold\x12\x16\n" +
-	"\x06filter\x18\b \x01(\tR\x06filter\"3\n" +
+	"\x06filter\x18\b \x01(\tR\x06filter\x12%\n" +
+	"\x0ewith_documents\x18\t \x01(\bR\rwithDocuments\"3\n" +
 	"\x05Phase\x12\x0e\n" +
 	"\n" +
 	"CANDIDATES\x10\x00\x12\n" +
@@ -2250,7 +2267,7 @@ const file_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\x12R\x03sum\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12\x16\n" +
-	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xf0\x03\n" +
+	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xa1\x04\n" +
 	"\x0eSearchResponse\x12(\n" +
 	"\x04hits\x18\x01 \x03(\v2\x14.ostraca.node.v1.HitR\x04hits\x12)\n" +
 	"\x10scored_documents\x18\x02 \x01(\x03R\x0fscoredDocuments\x12#\n" +
@@ -2268,7 +2285,8 @@ const file_node_proto_rawDesc = "" +
 	"\bsketched\x18\r \x01(\x03R\bsketched\x12\x1b\n" +
 	"\tsketch_us\x18\x0e \x01(\x03R\bsketchUs\x12\x1b\n" +
 	"\tcoarse_us\x18\x0f \x01(\x03R\bcoarseUs\x12\x19\n" +
-	"\bscore_us\x18\x10 \x01(\x03R\ascoreUs\"{\n" +
+	"\bscore_us\x18\x10 \x01(\x03R\ascoreUs\x12/\n" +
+	"\x05found\x18\x11 \x03(\v2\x19.ostraca.node.v1.DocumentR\x05found\"{\n" +
 	"\fWriteRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x1e\n" +
@@ -2456,38 +2474,39 @@ var file_node_proto_depIdxs = []int32{
 	5,  // 5: ostraca.node.v1.SearchRequest.read:type_name -> ostraca.node.v1.Read
 	8,  // 6: ostraca.node.v1.SearchResponse.hits:type_name -> ostraca.node.v1.Hit
 	4,  // 7: ostraca.node.v1.SearchResponse.pin:type_name -> ostraca.node.v1.Pin
-	3,  // 8: ostraca.node.v1.Result.receipt:type_name -> ostraca.node.v1.Receipt
-	11, // 9: ostraca.node.v1.WriteResponse.results:type_name -> ostraca.node.v1.Result
-	5,  // 10: ostraca.node.v1.GetRequest.read:type_name -> ostraca.node.v1.Read
-	14, // 11: ostraca.node.v1.GetResponse.documents:type_name -> ostraca.node.v1.Document
-	5,  // 12: ostraca.node.v1.ListRequest.read:type_name -> ostraca.node.v1.Read
-	14, // 13: ostraca.node.v1.ListResponse.documents:type_name -> ostraca.node.v1.Document
-	19, // 14: ostraca.node.v1.ShardStatus.collections:type_name -> ostraca.node.v1.CollectionStatus
-	20, // 15: ostraca.node.v1.StatusResponse.shards:type_name -> ostraca.node.v1.ShardStatus
-	2,  // 16: ostraca.node.v1.FoundRequest.step:type_name -> ostraca.node.v1.FoundRequest.Step
-	7,  // 17: ostraca.node.v1.Node.Search:input_type -> ostraca.node.v1.SearchRequest
-	10, // 18: ostraca.node.v1.Node.Write:input_type -> ostraca.node.v1.WriteRequest
-	13, // 19: ostraca.node.v1.Node.Get:input_type -> ostraca.node.v1.GetRequest
-	16, // 20: ostraca.node.v1.Node.List:input_type -> ostraca.node.v1.ListRequest
-	18, // 21: ostraca.node.v1.Node.Status:input_type -> ostraca.node.v1.StatusRequest
-	22, // 22: ostraca.node.v1.Node.ReadIndex:input_type -> ostraca.node.v1.ReadIndexRequest
-	24, // 23: ostraca.node.v1.Node.Placement:input_type -> ostraca.node.v1.PlacementRequest
-	26, // 24: ostraca.node.v1.Node.Found:input_type -> ostraca.node.v1.FoundRequest
-	28, // 25: ostraca.node.v1.Node.Readmit:input_type -> ostraca.node.v1.ReadmitRequest
-	9,  // 26: ostraca.node.v1.Node.Search:output_type -> ostraca.node.v1.SearchResponse
-	12, // 27: ostraca.node.v1.Node.Write:output_type -> ostraca.node.v1.WriteResponse
-	15, // 28: ostraca.node.v1.Node.Get:output_type -> ostraca.node.v1.GetResponse
-	17, // 29: ostraca.node.v1.Node.List:output_type -> ostraca.node.v1.ListResponse
-	21, // 30: ostraca.node.v1.Node.Status:output_type -> ostraca.node.v1.StatusResponse
-	23, // 31: ostraca.node.v1.Node.ReadIndex:output_type -> ostraca.node.v1.ReadIndexResponse
-	25, // 32: ostraca.node.v1.Node.Placement:output_type -> ostraca.node.v1.PlacementResponse
-	27, // 33: ostraca.node.v1.Node.Found:output_type -> ostraca.node.v1.FoundResponse
-	29, // 34: ostraca.node.v1.Node.Readmit:output_type -> ostraca.node.v1.ReadmitResponse
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 8: ostraca.node.v1.SearchResponse.found:type_name -> ostraca.node.v1.Document
+	3,  // 9: ostraca.node.v1.Result.receipt:type_name -> ostraca.node.v1.Receipt
+	11, // 10: ostraca.node.v1.WriteResponse.results:type_name -> ostraca.node.v1.Result
+	5,  // 11: ostraca.node.v1.GetRequest.read:type_name -> ostraca.node.v1.Read
+	14, // 12: ostraca.node.v1.GetResponse.documents:type_name -> ostraca.node.v1.Document
+	5,  // 13: ostraca.node.v1.ListRequest.read:type_name -> ostraca.node.v1.Read
+	14, // 14: ostraca.node.v1.ListResponse.documents:type_name -> ostraca.node.v1.Document
+	19, // 15: ostraca.node.v1.ShardStatus.collections:type_name -> ostraca.node.v1.CollectionStatus
+	20, // 16: ostraca.node.v1.StatusResponse.shards:type_name -> ostraca.node.v1.ShardStatus
+	2,  // 17: ostraca.node.v1.FoundRequest.step:type_name -> ostraca.node.v1.FoundRequest.Step
+	7,  // 18: ostraca.node.v1.Node.Search:input_type -> ostraca.node.v1.SearchRequest
+	10, // 19: ostraca.node.v1.Node.Write:input_type -> ostraca.node.v1.WriteRequest
+	13, // 20: ostraca.node.v1.Node.Get:input_type -> ostraca.node.v1.GetRequest
+	16, // 21: ostraca.node.v1.Node.List:input_type -> ostraca.node.v1.ListRequest
+	18, // 22: ostraca.node.v1.Node.Status:input_type -> ostraca.node.v1.StatusRequest
+	22, // 23: ostraca.node.v1.Node.ReadIndex:input_type -> ostraca.node.v1.ReadIndexRequest
+	24, // 24: ostraca.node.v1.Node.Placement:input_type -> ostraca.node.v1.PlacementRequest
+	26, // 25: ostraca.node.v1.Node.Found:input_type -> ostraca.node.v1.FoundRequest
+	28, // 26: ostraca.node.v1.Node.Readmit:input_type -> ostraca.node.v1.ReadmitRequest
+	9,  // 27: ostraca.node.v1.Node.Search:output_type -> ostraca.node.v1.SearchResponse
+	12, // 28: ostraca.node.v1.Node.Write:output_type -> ostraca.node.v1.WriteResponse
+	15, // 29: ostraca.node.v1.Node.Get:output_type -> ostraca.node.v1.GetResponse
+	17, // 30: ostraca.node.v1.Node.List:output_type -> ostraca.node.v1.ListResponse
+	21, // 31: ostraca.node.v1.Node.Status:output_type -> ostraca.node.v1.StatusResponse
+	23, // 32: ostraca.node.v1.Node.ReadIndex:output_type -> ostraca.node.v1.ReadIndexResponse
+	25, // 33: ostraca.node.v1.Node.Placement:output_type -> ostraca.node.v1.PlacementResponse
+	27, // 34: ostraca.node.v1.Node.Found:output_type -> ostraca.node.v1.FoundResponse
+	29, // 35: ostraca.node.v1.Node.Readmit:output_type -> ostraca.node.v1.ReadmitResponse
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_node_proto_init() }

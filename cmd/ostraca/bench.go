@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
@@ -43,7 +46,7 @@ func newBench(a *app) *cobra.Command {
 		Example: "  ostraca encode DIR --out vectors && ostraca bench vectors --threads 1\n  ostraca bench vectors --codec 4bit --index built --build-only && ostraca bench vectors --codec 4bit --index built --threads 1",
 		Args:    needs("DIR", false),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := o.served.where(c.Flags()); err != nil {
+			if err := errors.Join(o.served.where(c.Flags()), o.onlyBuilds(c.LocalNonPersistentFlags())); err != nil {
 				return err
 			}
 			r, err := a.bench(c.Context(), args[0], o)
@@ -91,6 +94,23 @@ func (o *benchOptions) check() error {
 		return nil
 	}
 	return checkWritable(o.ids)
+}
+
+// buildFlags are those of bench that mean something to --build-only.
+var buildFlags = []string{"codec", "index", "build-only"}
+
+// onlyBuilds names the flags of bench that --build-only would leave out of account.
+func (o *benchOptions) onlyBuilds(f *pflag.FlagSet) error {
+	var idle []string
+	f.VisitAll(func(x *pflag.Flag) {
+		if x.Changed && !slices.Contains(buildFlags, x.Name) {
+			idle = append(idle, "--"+x.Name)
+		}
+	})
+	if !o.buildOnly || len(idle) == 0 {
+		return nil
+	}
+	return fmt.Errorf("--build-only searches nothing: leave out %s: %w", strings.Join(idle, ", "), retrieval.ErrInvalid)
 }
 
 // parseTargets reads --targets.
@@ -158,6 +178,8 @@ type bench struct {
 	targets []retrieval.Target
 	arena   *storage.Arena
 	index   *index.Index
+	source  index.Source  // of the vectors
+	picked  []int         // of every row that was picked, its place in queries, or -1: it has no tokens, so there is nothing to ask
 	queries []dataset.Row // those that are measured
 	others  []dataset.Row // those that are not
 	plans   retrieval.Calibration
@@ -204,10 +226,13 @@ func (b *bench) measure(ctx context.Context, r *benchReport) error {
 	if b.options.ids == "" {
 		return nil
 	}
+	for i := range found {
+		found[i].IDs = b.inRows(found[i].IDs)
+	}
 	return writeIDs(b.options.ids, found)
 }
 
-// pick keeps n queries, rows int(linspace(0, all-1, n)), and the others, those without tokens left out.
+// pick keeps n queries, rows int(linspace(0, all-1, n)), and the others. Those without tokens are not asked.
 func (b *bench) pick(n int) error {
 	want := map[int]bool{}
 	for _, row := range spread(n, b.vectors.QueryLen()) {
@@ -218,17 +243,32 @@ func (b *bench) pick(n int) error {
 		if err != nil {
 			return err
 		}
-		if len(row.Vectors) > 0 && want[i] {
-			b.queries = append(b.queries, row)
-		} else if len(row.Vectors) > 0 {
+		switch empty := len(row.Vectors) == 0; {
+		case want[i] && empty:
+			b.picked = append(b.picked, -1)
+		case want[i]:
+			b.picked, b.queries = append(b.picked, len(b.queries)), append(b.queries, row)
+		case !empty:
 			b.others = append(b.others, row)
 		}
 		i++
 	}
 	if len(b.queries) == 0 {
-		return fmt.Errorf("no query has a token: %w", retrieval.ErrInvalid)
+		return fmt.Errorf("none of the %d queries that were picked has a token: %w", len(b.picked), retrieval.ErrInvalid)
 	}
 	return nil
+}
+
+// inRows returns what was found, a list a query, as a list for every row that was picked: an empty one where there was nothing to ask.
+func (b *bench) inRows(found [][]int) [][]int {
+	out := make([][]int, len(b.picked))
+	for i, place := range b.picked {
+		out[i] = []int{}
+		if place >= 0 {
+			out[i] = found[place]
+		}
+	}
+	return out
 }
 
 // spread returns n of all rows, evenly: int(linspace(0, all-1, n)).

@@ -133,6 +133,81 @@ func TestBenchIndex(t *testing.T) {
 	}
 }
 
+// changed returns a copy of a directory of vectors in which one float of a file is another.
+func changed(t *testing.T, dir, file string) string {
+	t.Helper()
+	out := t.TempDir()
+	if err := os.CopyFS(out, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(out, file)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-2] ^= 1 // of the last vector
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestBenchOtherVectors: vectors of equal counts are not taken for those that an index, and its plans, were made of.
+func TestBenchOtherVectors(t *testing.T) {
+	dir, folder := benchVectors(t, 60, 70, 8), t.TempDir()
+	args := func(dir string) []string {
+		return []string{"bench", dir, "--index", folder, "--recall-queries", "0", "--queries", "10"}
+	}
+	for _, want := range []bool{false, true} {
+		if on := object(t, args(dir)...)["calibrated_on"].(map[string]any); on["kept"] != want {
+			t.Fatalf("calibrated on %v", on)
+		}
+	}
+	if code, _, err := command(args(changed(t, dir, "doc_tokens.npy"))...); code == 0 || !strings.Contains(err, "other vectors") || !strings.Contains(err, "remove "+filepath.Join(folder, indexFile)) {
+		t.Errorf("one value is another: exit %d, %s", code, err)
+	}
+	if on := object(t, args(changed(t, dir, "query_tokens.npy"))...)["calibrated_on"].(map[string]any); on["kept"] != true {
+		t.Errorf("the last query is a measured one, and plans were made anew: %v", on)
+	}
+	other := benchVectors(t, 60, 70, 8)
+	whole, err := os.ReadFile(filepath.Join(other, "query_tokens.npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)-4*8*5-2] ^= 1 // of the last query but one, which plans are made with
+	if err := os.WriteFile(filepath.Join(other, "query_tokens.npy"), whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if on := object(t, args(other)...)["calibrated_on"].(map[string]any); on["kept"] != false {
+		t.Errorf("plans of other queries were taken: %v", on)
+	}
+}
+
+// TestBenchEmptyQuery: a query without tokens has an empty list among those of --ids, so that what follows stays in its row.
+func TestBenchEmptyQuery(t *testing.T) {
+	dir := benchVectors(t, 60, 6, 8)
+	lens := filepath.Join(dir, "query_lens.npy")
+	data, err := os.ReadFile(lens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := len(data) - 4*6
+	whole, short := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "short")
+	args := []string{"bench", dir, "--targets", "exact", "--recall-queries", "0", "--ids"}
+	object(t, append(args, whole)...)
+	data[first+4*2], data[first+4*3] = 0, 10 // the third has no tokens, the fourth has its too
+	if err := os.WriteFile(lens, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	object(t, append(args, short)...)
+	for i, x := range idsOf(t, short) {
+		got, want := x["ids"].([]any), idsOf(t, whole)[i]["ids"].([]any)
+		if len(got) != 6 || len(got[2].([]any)) != 0 || len(got[3].([]any)) == 0 || !reflect.DeepEqual(got[4:], want[4:]) || !reflect.DeepEqual(got[:2], want[:2]) {
+			t.Errorf("lists %v, without an empty query %v", got, want)
+		}
+	}
+}
+
 // TestBenchRefuses: an index that is torn, or of other vectors, is not measured.
 func TestBenchRefuses(t *testing.T) {
 	dir, folder := benchVectors(t, 30, 4, 8), t.TempDir()
@@ -145,6 +220,8 @@ func TestBenchRefuses(t *testing.T) {
 		{[]string{"bench", dir, "--index", folder, "--codec", "4bit"}, "codec"},
 		{[]string{"bench", dir, "--codec", "5bit"}, "5bit"},
 		{[]string{"bench", dir, "--build-only"}, "--index"},
+		{[]string{"bench", dir, "--build-only", "--index", t.TempDir(), "--queries", "9", "--ids", "x", "--writes", "3", "--targets", "exact", "--for", "1s"}, "leave out --for, --ids, --queries, --targets, --writes"},
+		{[]string{"bench", dir, "--build-only", "--index", t.TempDir(), "--nodes", "1"}, "--nodes"},
 		{[]string{"bench", dir, "--targets", "0.8"}, "0.8"},
 		{[]string{"bench", dir, "--targets", "0.9,0.90"}, "twice"},
 		{[]string{"bench", dir, "--writes", "-1"}, "--writes"},
@@ -158,7 +235,7 @@ func TestBenchRefuses(t *testing.T) {
 	if err := os.Truncate(path, 500); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, err := command("bench", dir, "--index", folder); code == 0 || !strings.Contains(err, path) {
+	if code, _, err := command("bench", dir, "--index", folder); code == 0 || !strings.Contains(err, "remove "+path) {
 		t.Errorf("torn: exit %d, %s", code, err)
 	}
 }
@@ -194,7 +271,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestCalibrationFile(t *testing.T) {
-	path, of := filepath.Join(t.TempDir(), calibrationFile), calibrationOf{Codec: "int8", Width: 8, Documents: 2, Tokens: 9, Measured: 1, Queries: 50, HeldOut: true}
+	path, of := filepath.Join(t.TempDir(), calibrationFile), calibrationOf{Codec: "int8", Width: 8, Documents: 2, Tokens: 9, Vectors: "a", Asked: "b", Measured: 1, Queries: 50, HeldOut: true}
 	if _, kept, err := readCalibration(path, of); kept || err != nil {
 		t.Errorf("of nothing: %v %v", kept, err)
 	}
@@ -207,9 +284,12 @@ func TestCalibrationFile(t *testing.T) {
 	if err != nil || !kept || !slices.Equal(got, retrieval.Default) {
 		t.Errorf("%v, %v: %v", got, kept, err)
 	}
-	of.Measured++
-	if _, kept, err := readCalibration(path, of); kept || err != nil {
-		t.Errorf("of something else: %v, %v", kept, err)
+	for _, change := range []func(*calibrationOf){func(o *calibrationOf) { o.Measured++ }, func(o *calibrationOf) { o.Vectors = "c" }, func(o *calibrationOf) { o.Asked = "c" }} {
+		other := of
+		change(&other)
+		if _, kept, err := readCalibration(path, other); kept || err != nil {
+			t.Errorf("of something else, %+v: %v, %v", other, kept, err)
+		}
 	}
 	for _, text := range []string{"", "{", `{"plans":[{"recall_target":"0.8"}]}`, `{"plans":[{"recall_target":"0.9","k":10,"sketched":-1}]}`} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -221,7 +301,7 @@ func TestCalibrationFile(t *testing.T) {
 	}
 }
 
-// TestForecast: it comes after the first documents, once, and is near the truth where documents are alike.
+// TestForecast: bytes are told before the work where tokens are known, and time after the first documents, once; both near the truth where documents are alike.
 func TestForecast(t *testing.T) {
 	var told strings.Builder
 	f := (&app{err: &told}).forecaster(retrieval.Int8, 128, 1000, 0)
@@ -230,10 +310,19 @@ func TestForecast(t *testing.T) {
 		f.saw(200)
 	}
 	x := f.report()
-	if strings.Count(told.String(), "forecast") != 1 || x.From != forecastDocuments || x.Tokens != 200_000 || x.Bytes < 130*200_000 || x.Bytes > 150*200_000 || x.Seconds < 60 || x.Seconds > 70 {
+	if strings.Count(told.String(), "about 6") != 1 || strings.Count(told.String(), "200000 tokens") != 1 || x.From != forecastDocuments || x.Tokens != 200_000 || x.Bytes < 130*200_000 || x.Bytes > 150*200_000 || x.Seconds < 60 || x.Seconds > 70 {
 		t.Errorf("%q, %+v", told.String(), x)
 	}
 	if x := (&app{err: &told}).forecaster(retrieval.Int8, 128, 1000, 0).report(); x != nil {
 		t.Errorf("of nothing: %+v", x)
+	}
+	for _, c := range []struct {
+		tokens int64
+		want   string
+	}{{200_000, "29 MB"}, {0, "a token takes 146.8 bytes"}} {
+		told.Reset()
+		if (&app{err: &told}).forecaster(retrieval.Int8, 128, 1000, c.tokens); !strings.Contains(told.String(), c.want) {
+			t.Errorf("before the work: %q does not say %q", told.String(), c.want)
+		}
 	}
 }

@@ -36,7 +36,7 @@ func (b *bench) open(ctx context.Context, r *benchReport) (err error) {
 	}
 	path := filepath.Join(b.options.index, indexFile)
 	if b.options.index != "" && !b.options.buildOnly {
-		switch err := b.load(path); {
+		switch err := b.load(ctx, path); {
 		case err == nil:
 			return b.weigh(r)
 		case !errors.Is(err, fs.ErrNotExist):
@@ -109,20 +109,37 @@ func (b *bench) readBlock(path string) ([]byte, error) {
 	return data, nil
 }
 
-// load reads an index file, which must be of these vectors as far as can be seen.
-func (b *bench) load(path string) error {
+// load reads an index file, which must be of these vectors.
+func (b *bench) load(ctx context.Context, path string) error {
 	data, err := b.readBlock(path)
 	if err != nil {
 		return err
 	}
 	if b.index, err = index.Load(data, b.indexOptions()); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w: %s", path, err, remedy(path))
 	}
 	if b.index.Width() != b.vectors.Width() || b.index.Len() != b.vectors.Len() || int64(b.index.Tokens()) != b.vectors.Tokens() {
-		return fmt.Errorf("%s holds %d documents, %d tokens x %d, and %s %d, %d x %d: it is of other vectors: %w", path, b.index.Len(), b.index.Tokens(), b.index.Width(),
-			b.dir, b.vectors.Len(), b.vectors.Tokens(), b.vectors.Width(), retrieval.ErrInvalid)
+		return fmt.Errorf("%s holds %d documents, %d tokens x %d, and %s %d, %d x %d: it is of other vectors: %s: %w", path, b.index.Len(), b.index.Tokens(), b.index.Width(),
+			b.dir, b.vectors.Len(), b.vectors.Tokens(), b.vectors.Width(), remedy(path), retrieval.ErrInvalid)
+	}
+	made, err := index.FileSource(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	bar := b.app.progress("comparing", b.vectors.Len())
+	defer bar.end()
+	if b.source, err = sourceOfRows(ctx, b.vectors.Documents(), bar); err != nil {
+		return err
+	}
+	if made != b.source {
+		return fmt.Errorf("%s was built from vectors of digest %s, those of %s have %s: it is of other vectors: %s: %w", path, made, b.dir, b.source, remedy(path), retrieval.ErrInvalid)
 	}
 	return nil
+}
+
+// remedy says what to do about an index that cannot be used.
+func remedy(path string) string {
+	return fmt.Sprintf("remove %s, and the next run builds it anew, or name another folder with --index", path)
 }
 
 // save writes the index file.
@@ -131,7 +148,7 @@ func (b *bench) save(path string) error {
 		return err
 	}
 	return writeFile(path, func(w io.Writer) error {
-		_, err := b.index.View().WriteTo(w)
+		_, err := b.index.View().WriteFile(w, b.source)
 		return err
 	})
 }
@@ -141,6 +158,8 @@ type made struct {
 	row  dataset.Row
 	done chan struct{} // closed when codes or err are there
 	docs retrieval.Document
+	size int    // floats
+	sum  uint64 // of them
 	err  error
 }
 
@@ -161,6 +180,7 @@ func (b *bench) build(ctx context.Context, r *benchReport) error {
 	for range workers {
 		running.Go(func() {
 			for m := range work {
+				m.size, m.sum = len(m.row.Vectors), rowDigest(m.row.Vectors)
 				m.docs.Codes, m.err = encodeRow(b.codec, m.row, b.vectors.Width())
 				m.row.Vectors = nil
 				close(m.done)
@@ -170,7 +190,7 @@ func (b *bench) build(ctx context.Context, r *benchReport) error {
 	guess := b.app.forecaster(b.codec, b.vectors.Width(), int64(b.vectors.Len()), b.vectors.Tokens())
 	bar := b.app.progress("building", b.vectors.Len())
 	defer bar.end()
-	n := 0
+	n, source := 0, newSource()
 	for m := range queue {
 		<-m.done
 		m.docs.ID = fmt.Sprintf(b.idFormat(), n)
@@ -180,6 +200,7 @@ func (b *bench) build(ctx context.Context, r *benchReport) error {
 		if m.err != nil {
 			return fmt.Errorf("%s: document %q: %w", b.dir, m.row.ID, m.err)
 		}
+		source.add(m.size, m.sum)
 		guess.saw(m.docs.Codes.Len())
 		bar.add(1)
 		n++
@@ -187,7 +208,7 @@ func (b *bench) build(ctx context.Context, r *benchReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b.index, r.Forecast = builder.Index(), guess.report()
+	b.index, b.source, r.Forecast = builder.Index(), source.source(), guess.report()
 	return nil
 }
 

@@ -37,6 +37,8 @@ type calibrationOf struct {
 	Width     int    `json:"width"`
 	Documents int    `json:"documents"`
 	Tokens    int64  `json:"tokens"`
+	Vectors   string `json:"vectors"`  // their digest
+	Asked     string `json:"asked"`    // that of the queries that the plans were made with
 	Measured  int    `json:"measured"` // queries that were kept out
 	Queries   int    `json:"queries"`  // that the plans were made with
 	HeldOut   bool   `json:"held_out"`
@@ -58,7 +60,11 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 	if len(rows) < minCalibration {
 		rows, heldOut = append(append([]dataset.Row{}, b.queries...), b.others...), false
 	}
-	of := calibrationOf{b.options.codec, b.vectors.Width(), b.vectors.Len(), b.vectors.Tokens(), len(b.queries), min(len(rows), maxCalibration), heldOut}
+	asked := make([]dataset.Row, min(maxCalibration, len(rows)))
+	for i, at := range spread(len(asked), len(rows)) {
+		asked[i] = rows[at]
+	}
+	of := calibrationOf{b.options.codec, b.vectors.Width(), b.vectors.Len(), b.vectors.Tokens(), b.source.String(), digestOf(asked).String(), len(b.queries), len(asked), heldOut}
 	r.CalibratedOn = &calibratedOn{Queries: of.Queries, HeldOut: heldOut}
 	path := filepath.Join(b.options.index, calibrationFile)
 	if b.options.index != "" {
@@ -68,10 +74,10 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 		}
 	}
 	var queries []*retrieval.Query
-	for _, i := range spread(maxCalibration, len(rows)) {
-		q, err := index.QuantizeQuery(b.codec, rows[i].Vectors, b.vectors.Width(), nil, 1)
+	for _, row := range asked {
+		q, err := index.QuantizeQuery(b.codec, row.Vectors, b.vectors.Width(), nil, 1)
 		if err != nil {
-			return b.named(rows[i], err)
+			return b.named(row, err)
 		}
 		queries = append(queries, q)
 	}
@@ -97,7 +103,7 @@ func readCalibration(path string, of calibrationOf) (retrieval.Calibration, bool
 	}
 	var file calibrationJSON
 	if err := json.Unmarshal(text, &file); err != nil {
-		return nil, false, fmt.Errorf("%s: %v: %w", path, err, retrieval.ErrCorrupt)
+		return nil, false, fmt.Errorf("%s: %v: remove it, and the plans are measured anew: %w", path, err, retrieval.ErrCorrupt)
 	}
 	var out retrieval.Calibration
 	for _, p := range file.Plans {

@@ -36,9 +36,9 @@ func newCollectionCalibrate(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "calibrate NAME",
 		Short: "Measure which plans reach recall targets, and install them",
-		Long: "Asks questions exactly and by plans, keeps for each recall target (0.9, 0.95, 0.99) and k (10, 100) the cheapest plan that finds that share\n" +
-			"of the exact answers, in the mean over the questions, and installs them with the collection. Where none is cheaper than scoring everything,\n" +
-			"the target is served exactly. Without --queries the questions are the first sentences of documents: real ones are better.",
+		Long: "Asks every other question exactly and by plans, keeps for each recall target (0.9, 0.95, 0.99) and k (10, 100) the cheapest plan that finds\n" +
+			"that share of the exact answers, in the mean over these questions, and installs them with the collection. Where none is cheaper than scoring\n" +
+			"everything, the target is served exactly. The recall that is told is that over the other questions, which no plan was chosen by. Without --queries the questions are the first sentences of documents: real ones are better.",
 		Example: "  ostraca collection calibrate notes --queries testdata/corpora/xquad_en\n  ostraca collection calibrate notes --dry-run",
 		Args:    needs("NAME", false),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -59,7 +59,8 @@ func newCollectionCalibrate(a *app) *cobra.Command {
 // calibratedJSON is what calibrate --json prints.
 type calibratedJSON struct {
 	Collection string       `json:"collection"`
-	Queries    int          `json:"queries"`
+	Queries    int          `json:"queries"`  // that plans were chosen by
+	HeldOut    int          `json:"held_out"` // other ones, that recall and cost are of; 0: they are of the same, as there is but one
 	Installed  bool         `json:"installed"`
 	Plans      []reachedOne `json:"plans"`
 }
@@ -87,18 +88,27 @@ func (a *app) calibrate(ctx context.Context, o calibrateOptions) error {
 	if err != nil {
 		return err
 	}
-	c := &calibrator{remote: r, collection: o.collection, answers: map[asking][]retrieval.Answer{}}
-	if c.questions, err = r.questions(ctx, o, held); err != nil {
+	questions, err := r.questions(ctx, o, held)
+	if err != nil {
 		return err
 	}
+	fitted, others := halve(questions)
+	c := newCalibrator(r, o.collection, fitted)
 	plans, err := c.measure(ctx)
 	if err != nil {
 		return err
 	}
-	out := calibratedJSON{Collection: o.collection, Queries: len(c.questions), Installed: !o.dryRun}
+	out := calibratedJSON{Collection: o.collection, Queries: len(fitted), HeldOut: len(others), Installed: !o.dryRun}
+	if len(others) > 0 {
+		c = newCalibrator(r, o.collection, others)
+	}
 	in := &api.Calibration{}
 	for _, p := range plans {
-		out.Plans = append(out.Plans, c.reached(p))
+		reached, err := c.reached(ctx, p)
+		if err != nil {
+			return err
+		}
+		out.Plans = append(out.Plans, reached)
 		in.Plans = append(in.Plans, &api.Calibrated{RecallTarget: p.Target.String(), K: uint32(p.K), Plan: wirePlan(p.Plan)})
 	}
 	if !o.dryRun {
@@ -116,6 +126,18 @@ func (a *app) calibrate(ctx context.Context, o calibrateOptions) error {
 	return nil
 }
 
+// halve returns every other element, from the first on, and those between.
+func halve[T any](all []T) (even, odd []T) {
+	for i, x := range all {
+		if i%2 == 0 {
+			even = append(even, x)
+		} else {
+			odd = append(odd, x)
+		}
+	}
+	return even, odd
+}
+
 func wirePlan(p retrieval.Plan) *api.Plan {
 	return &api.Plan{Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
 }
@@ -126,7 +148,11 @@ func (a *app) printCalibration(c calibratedJSON) {
 		sketched, scored := keeps(p.Sketched), keeps(p.Scored)
 		a.printf("%-6s %4d  %8s %8s    %.4f   %5.1f %%\n", p.RecallTarget, p.K, sketched, scored, p.Recall, 100*p.Cost)
 	}
-	a.printf("%s asked; sketched and scored: documents kept in each shard; vectors: met, of those of an exact search\n", plural(c.Queries, "question"))
+	on := fmt.Sprintf("%s that were held out", plural(c.HeldOut, "question"))
+	if c.HeldOut == 0 {
+		on = "the same"
+	}
+	a.printf("plans chosen by %s, recall and vectors told of %s; sketched and scored: documents kept in each shard; vectors: met, of those of an exact search\n", plural(c.Queries, "question"), on)
 	if c.Installed {
 		a.printf("installed with %s: searches with --recall-target follow these plans\n", c.Collection)
 	}
@@ -206,6 +232,10 @@ type calibrator struct {
 	answers    map[asking][]retrieval.Answer
 }
 
+func newCalibrator(r *remote, collection string, questions []*api.SearchRequest) *calibrator {
+	return &calibrator{remote: r, collection: collection, questions: questions, answers: map[asking][]retrieval.Answer{}}
+}
+
 // measure returns a plan for every target and k, the exact one where no other is cheaper.
 func (c *calibrator) measure(ctx context.Context) (retrieval.Calibration, error) {
 	queries := make([]*retrieval.Query, len(c.questions))
@@ -231,15 +261,23 @@ func (c *calibrator) measure(ctx context.Context) (retrieval.Calibration, error)
 
 // Search answers one of the queries. With the first of a plan all are asked, for the router encodes many together.
 func (c *calibrator) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
-	a := asking{q.Plan, q.K}
+	all, err := c.all(ctx, asking{q.Plan, q.K})
+	if err != nil {
+		return retrieval.Answer{}, err
+	}
+	return all[c.numbers[&q.Weights[0]]], nil
+}
+
+// all returns the answers to all questions, which are asked at the first call.
+func (c *calibrator) all(ctx context.Context, a asking) ([]retrieval.Answer, error) {
 	if c.answers[a] == nil {
 		all, err := c.ask(ctx, a)
 		if err != nil {
-			return retrieval.Answer{}, err
+			return nil, err
 		}
 		c.answers[a] = all
 	}
-	return c.answers[a][c.numbers[&q.Weights[0]]], nil
+	return c.answers[a], nil
 }
 
 // ask asks all questions by a plan.
@@ -282,17 +320,24 @@ func answerOf(found *api.SearchResponse) retrieval.Answer {
 	return out
 }
 
-// reached tells what a plan that was asked reached.
-func (c *calibrator) reached(p retrieval.Calibrated) reachedOne {
+// reached tells what a plan reaches with the questions.
+func (c *calibrator) reached(ctx context.Context, p retrieval.Calibrated) (reachedOne, error) {
 	out := reachedOne{planOf: planOf{RecallTarget: p.Target.String(), K: p.K, planJSON: planJSON{p.Plan.Sketched, p.Plan.Scored}}}
-	exact, found := c.answers[asking{retrieval.Plan{}, p.K}], c.answers[asking{p.Plan, p.K}]
+	exact, err := c.all(ctx, asking{retrieval.Plan{}, p.K})
+	if err != nil {
+		return out, err
+	}
+	found, err := c.all(ctx, asking{p.Plan, p.K})
+	if err != nil {
+		return out, err
+	}
 	var cost, whole int64
 	for i, a := range found {
 		out.Recall += shareOf(exact[i].Hits, a.Hits) / float64(len(found))
 		cost, whole = cost+a.Stats.Vectors(), whole+exact[i].Stats.Vectors()
 	}
 	out.Cost = float64(cost) / float64(max(1, whole))
-	return out
+	return out, nil
 }
 
 // shareOf returns the share of what is true that was found: all of nothing.

@@ -33,8 +33,8 @@ func halves(t *testing.T, n int) string {
 	return dir
 }
 
-// TestCalibrate: plans are measured on questions of a file or on sentences of the documents, reach what they are for, and are followed once they are
-// installed.
+// TestCalibrate: plans are measured on questions of a file or on sentences of the documents, half of which are held out to tell what the plans reach, and are followed
+// once they are installed.
 func TestCalibrate(t *testing.T) {
 	router, dir := sharedRouter(t), halves(t, 160)
 	object(t, "load", dir, "-c", "calibrated", "--create", "--codec", "4bit", "--router", router)
@@ -49,23 +49,24 @@ func TestCalibrate(t *testing.T) {
 	}
 	check := func(v map[string]any, queries float64) {
 		t.Helper()
-		if v["queries"] != queries || len(v["plans"].([]any)) != 2*len(retrieval.Targets) {
+		if v["queries"] != queries || v["held_out"] != queries || len(v["plans"].([]any)) != 2*len(retrieval.Targets) {
 			t.Fatalf("%v", v)
 		}
 		for _, p := range v["plans"].([]any) {
 			p := p.(map[string]any)
 			target, err := retrieval.ParseTarget(p["recall_target"].(string))
-			if recall := p["recall"].(float64); err != nil || 1000*recall < float64(target)-1e-9 || recall > 1+1e-9 || p["vectors_of_exact"].(float64) > 1 {
+			exact := p["scored"] == 0.0
+			if recall := p["recall"].(float64); err != nil || exact && recall < 1-1e-9 || 1000*recall < float64(target)-300 || recall > 1+1e-9 || p["vectors_of_exact"].(float64) > 1 {
 				t.Errorf("%v: %v", err, p)
 			}
 		}
 	}
-	check(object(t, "collection", "calibrate", "calibrated", "--queries", dir, "--dry-run", "--router", router), 20)
+	check(object(t, "collection", "calibrate", "calibrated", "--queries", dir, "--dry-run", "--router", router), 10)
 	if c := collection(); c["codec"] != "4bit" || len(c["calibration"].([]any)) != 0 {
 		t.Errorf("a dry run installed something: %v", c)
 	}
 	v := object(t, "collection", "calibrate", "calibrated", "--limit", "12", "--router", router)
-	check(v, 12)
+	check(v, 6)
 	if c := collection(); len(c["calibration"].([]any)) != 2*len(retrieval.Targets) {
 		t.Errorf("%v", c)
 	}
@@ -107,7 +108,8 @@ func TestRecallTargetAndCodec(t *testing.T) {
 	}
 }
 
-// TestExportPacked: an export of packed codes is loaded again as it was, not into a collection of another codec, and is no directory of vectors.
+// TestExportPacked: an export of packed codes is loaded again as it was, not into a collection of another codec; a directory of vectors has those that
+// the codes stand for.
 func TestExportPacked(t *testing.T) {
 	router, dir, out := sharedRouter(t), small(t), filepath.Join(t.TempDir(), "packed.jsonl")
 	object(t, "load", dir, "-c", "packed", "--create", "--codec", "2bit", "--router", router)
@@ -124,7 +126,11 @@ func TestExportPacked(t *testing.T) {
 	if code, _, err := command("load", out, "-c", "packed8", "--create", "--router", router); code == 0 || !strings.Contains(err, "codec 2bit") {
 		t.Errorf("exit %d: %s", code, err)
 	}
-	if code, _, err := command("export", "-c", "packed", "--format", "npy", "--out", filepath.Join(t.TempDir(), "v"), "--router", router); code == 0 || !strings.Contains(err, "turned") {
-		t.Errorf("exit %d: %s", code, err)
+	vectors := filepath.Join(t.TempDir(), "v")
+	if v := object(t, "export", "-c", "packed", "--format", "npy", "--out", vectors, "--router", router); v["documents"] != 3.0 || v["tokens"].(float64) < 3 {
+		t.Errorf("%v", v)
+	}
+	if v := object(t, "load", vectors, "-c", "packed-vectors", "--create", "--encoder", "none", "--router", router); v["loaded"] != 3.0 {
+		t.Errorf("%v", v)
 	}
 }

@@ -45,6 +45,7 @@ type kindOptions struct {
 	codec              string
 	width, vectorWidth uint32
 	sample             string
+	reduction          reductionOptions
 }
 
 func (o *kindOptions) register(f *pflag.FlagSet) {
@@ -53,6 +54,7 @@ func (o *kindOptions) register(f *pflag.FlagSet) {
 	f.Uint32Var(&o.width, "width", 0, "of a new collection: dimensions that are stored; fewer than the vectors have are projected (default: the encoder's)")
 	f.Uint32Var(&o.vectorWidth, "vector-width", 0, "of a new collection: dimensions of vectors from outside that are projected (default: --width)")
 	f.StringVar(&o.sample, "project-sample", "", "of a new collection: fit its projection on these texts (BEIR, .jsonl) or vectors (npy), which stay an influence whatever is forgotten")
+	o.reduction.register(f)
 }
 
 // What is sent of a sample: enough to fit a projection on, and encoded within seconds.
@@ -63,7 +65,7 @@ const (
 
 // request makes a collection's creation of the flags.
 func (a *app) request(o *kindOptions, name string) (*api.CreateCollectionRequest, error) {
-	in := &api.CreateCollectionRequest{Name: name, Codec: o.codec, Width: o.width, Encoder: o.encoder, VectorWidth: o.vectorWidth}
+	in := &api.CreateCollectionRequest{Name: name, Codec: o.codec, Width: o.width, Encoder: o.encoder, VectorWidth: o.vectorWidth, Reduction: o.reduction.wire()}
 	if o.sample == "" {
 		return in, nil
 	}
@@ -125,7 +127,7 @@ func newCollectionCreate(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "create NAME",
 		Short:   "Make a collection in every shard",
-		Example: "  ostraca collection create notes\n  ostraca collection create notes --width 128\n  ostraca collection create colbert --encoder none --width 128",
+		Example: "  ostraca collection create notes\n  ostraca collection create notes --width 128\n  ostraca collection create notes --codec 2bit --pool 2 --drop-punctuation\n  ostraca collection create colbert --encoder none --width 128",
 		Args:    needs("NAME", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := checkCodec(kind.codec); err != nil {
@@ -177,6 +179,9 @@ func describeKind(c *api.Collection) string {
 	out := fmt.Sprintf("%d wide, codec %s", c.Width, c.Codec)
 	if c.VectorWidth != c.Width && c.VectorWidth != 0 {
 		out += fmt.Sprintf(", projected from %d (%s)", c.VectorWidth, c.Projection)
+	}
+	if r := describeReduction(c.Reduction); r != "" {
+		out += ", " + r
 	}
 	if n := len(c.Calibration); n > 0 {
 		out += fmt.Sprintf(", calibrated (%s)", plural(n, "plan"))

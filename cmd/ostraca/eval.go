@@ -30,6 +30,7 @@ type evalOptions struct {
 	perQuery string
 	against  string
 	codec    string
+	reduced  reductionOptions
 	recall   recallOptions
 	target         // a live cluster, if router is not empty
 	own      owned // a cluster of its own, if it has nodes
@@ -74,6 +75,7 @@ func newEval(a *app) *cobra.Command {
 	f.StringVar(&o.perQuery, "per-query", "", "write the measures of every query to this file, a JSON object a line")
 	f.StringVar(&o.against, "against", "", "compare with this file of an earlier run")
 	f.StringVar(&o.codec, "codec", "", "how vectors are stored that are loaded: int8, 4bit, 3bit, 2bit or 1bit (default int8)")
+	o.reduced.register(f)
 	o.recall.register(f)
 	a.registerEncoder(f)
 	o.own.register(f)
@@ -100,6 +102,7 @@ type evalReport struct {
 	SearchP50 float64 `json:"search_p50_ms"`
 	Kernel    string  `json:"kernel"`
 	Codec     string  `json:"codec"`
+	Reduction string  `json:"reduction,omitempty"` // of the documents' token vectors
 	Recall    string  `json:"recall_target"`
 }
 
@@ -133,7 +136,7 @@ func (a *app) evaluate(ctx context.Context, path string, o evalOptions) (*evalRe
 	r := &evalReport{
 		Corpus: filepath.Base(path), loadStats: found.loaded, Shards: found.shards, Nodes: found.nodes, Texts: found.texts, MaxTokens: o.text.maxTokens,
 		Loaded: o.collection, Width: found.width, Missing: found.missing, Weights: "none", SearchP50: found.p50, Kernel: found.kernel,
-		Codec: found.codec, Recall: target.String(),
+		Codec: found.codec, Reduction: found.reduction, Recall: target.String(),
 	}
 	if found.weighted {
 		r.Weights = "idf"
@@ -157,6 +160,8 @@ type measured struct {
 	nodes    int
 	kernel   string // empty: not known
 	codec    string
+
+	reduction string
 }
 
 // measureHere loads and asks in this process.
@@ -166,6 +171,9 @@ func (a *app) measureHere(ctx context.Context, path string, o evalOptions, queri
 		return nil, err
 	}
 	if m.codec, err = checkCodec(o.codec); err != nil {
+		return nil, err
+	}
+	if m.reduced, err = o.reduced.reduction(); err != nil {
 		return nil, err
 	}
 	if m.target, err = o.recall.target(); err != nil {
@@ -178,7 +186,7 @@ func (a *app) measureHere(ctx context.Context, path string, o evalOptions, queri
 	if err := m.load(ctx, 0); err != nil {
 		return nil, err
 	}
-	out := &measured{loaded: m.loaded, texts: o.text.describe(m.vectors, m.loaded.Cut), weighted: weighted(questions), shards: 1, kernel: m.kernel.Name(), codec: string(m.codec)}
+	out := &measured{loaded: m.loaded, texts: o.text.describe(m.vectors, m.loaded.Cut), weighted: weighted(questions), shards: 1, kernel: m.kernel.Name(), codec: string(m.codec), reduction: m.reduced.String()}
 	if out.missing, err = m.missing(judgements); err != nil {
 		return nil, err
 	}
@@ -297,6 +305,9 @@ func (a *app) printReport(r *evalReport) {
 	what += ", query weights " + r.Weights
 	if r.Codec != string(retrieval.Int8) {
 		what += ", codec " + r.Codec
+	}
+	if r.Reduction != "" {
+		what += ", " + r.Reduction
 	}
 	if r.Recall != retrieval.Exact.String() {
 		what += ", recall target " + r.Recall

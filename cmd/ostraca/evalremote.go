@@ -79,6 +79,8 @@ func (o *evalOptions) where(f *pflag.FlagSet) error {
 		return fmt.Errorf("a live cluster has an encoder of its own, --encoder cannot change it: %w", retrieval.ErrInvalid)
 	case o.collection != "" && f.Changed("codec"):
 		return fmt.Errorf("--codec cannot change what %q holds already: %w", o.collection, retrieval.ErrInvalid)
+	case o.collection != "" && o.reduced != reductionOptions{}:
+		return fmt.Errorf("--pool, --drop-punctuation and --keep cannot change what %q holds already: %w", o.collection, retrieval.ErrInvalid)
 	case o.collection != "" && f.Changed("max-tokens"):
 		return fmt.Errorf("--max-tokens cannot cut what %q holds already: %w", o.collection, retrieval.ErrInvalid)
 	}
@@ -127,10 +129,17 @@ func (a *app) measureRemote(ctx context.Context, path string, o evalOptions, que
 	if o.collection != "" {
 		return out, r.measure(ctx, path, o, queries, judgements, out)
 	}
-	return out, r.temporarily(ctx, "eval", path, loadOptions{target: o.target, kind: kindOf(o.vectors, o.codec), maxTokens: o.text.maxTokens}, func(collection string, loaded loadStats) error {
+	return out, r.temporarily(ctx, "eval", path, loadOptions{target: o.target, kind: o.kind(), maxTokens: o.text.maxTokens}, func(collection string, loaded loadStats) error {
 		o.collection, out.loaded = collection, loaded
 		return r.measure(ctx, path, o, queries, judgements, out)
 	})
+}
+
+// kind is the kind of the collection that is measured: of vectors from outside, or of the router's encoder.
+func (o *evalOptions) kind() kindOptions {
+	k := kindOf(o.vectors, o.codec)
+	k.reduction = o.reduced
+	return k
 }
 
 // kindOf is the kind of a collection that is measured: of vectors from outside, or of the router's encoder.
@@ -179,6 +188,7 @@ func (r *remote) measure(ctx context.Context, path string, o evalOptions, querie
 		return err
 	}
 	out.texts, out.codec = o.text.describe(layout == dataset.NPY, out.loaded.Cut), cmp.Or(o.codec, string(retrieval.Int8))
+	out.reduction = describeReduction(o.reduced.wire())
 	status, err := r.Status(ctx, &api.StatusRequest{})
 	if err != nil {
 		return err
@@ -190,7 +200,7 @@ func (r *remote) measure(ctx context.Context, path string, o evalOptions, querie
 			return err
 		}
 		out.loaded.Documents, out.loaded.Tokens = int(c.Documents), int64(c.Tokens)
-		out.codec = c.Codec
+		out.codec, out.reduction = c.Codec, describeReduction(c.Reduction)
 		out.texts, out.width, path = "texts as loaded", int(c.Width), fmt.Sprintf("collection %q", o.collection)
 	}
 	if out.missing, err = r.missing(ctx, path, o.collection, judgements); err != nil {

@@ -14,6 +14,7 @@ import (
 	"ostraca/api"
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 )
 
 // exportOptions are the flags of export.
@@ -30,7 +31,7 @@ func newExport(a *app) *cobra.Command {
 		Short: "Write documents of a live cluster to a file or a directory of vectors, which load reads back",
 		Long: "Writes all documents, or those that --filter lets through, in the order of their ids. To a .jsonl file: a document a line, with\n" +
 			"--codes also the codes and spans of its tokens, so that a load gives back the very same data, digest included. To a directory\n" +
-			"(--format npy): the token vectors, as the codes have them, in the layout of docs/vectors.md. An interrupted run leaves neither.",
+			"(--format npy): the token vectors, as the codes have them (those of 4bit to 1bit turned back), in the layout of docs/vectors.md. An interrupted run leaves neither.",
 		Example: "  ostraca export -c notes --out notes.jsonl --codes\n  ostraca export -c notes --out vectors --format npy",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.export(c.Context(), o) },
@@ -95,9 +96,6 @@ func (a *app) export(ctx context.Context, o exportOptions) error {
 	c, err := r.mustFind(ctx, o.collection)
 	if err != nil {
 		return err
-	}
-	if o.format == string(dataset.NPY) && c.Codec != string(retrieval.Int8) {
-		return fmt.Errorf("%s is of codec %s, whose codes are of turned vectors: export it to a .jsonl file, with --codes: %w", o.collection, c.Codec, retrieval.ErrInvalid)
 	}
 	start, out := time.Now(), exportJSON{Out: o.out, Format: o.format}
 	if o.codes || o.format == string(dataset.NPY) {
@@ -215,7 +213,11 @@ func exportVectors(dir string, width int, documents iter.Seq2[dataset.Stored, er
 		}
 		row := dataset.Row{Document: s.Document, Spans: s.Spans}
 		if s.Codes != nil {
-			row.Vectors = vectorsOf(s.Codes)
+			d := retrieval.Document{ID: s.ID, Codes: *s.Codes}
+			if err := d.Validate(width); err != nil {
+				return err
+			}
+			row.Vectors = index.Decode(*s.Codes)
 		}
 		if err := w.AddDocument(row); err != nil {
 			return err
@@ -223,16 +225,4 @@ func exportVectors(dir string, width int, documents iter.Seq2[dataset.Stored, er
 		count(s)
 	}
 	return w.Close()
-}
-
-// vectorsOf returns the vectors that codes stand for (docs/score.md), of about unit length.
-func vectorsOf(c *retrieval.Codes) []float32 {
-	out := make([]float32, 0, c.Len()*c.Width)
-	for i, scale := range c.Scales {
-		unit := float64(scale) / (retrieval.MaxScale * 127)
-		for _, b := range c.Rows[i*retrieval.Stride(c.Width):][:c.Width] {
-			out = append(out, float32(float64(int(b)-128)*unit))
-		}
-	}
-	return out
 }

@@ -25,7 +25,7 @@ import (
 type item struct {
 	dataset.Stored
 	fields  *structpb.Struct
-	vectors []float32 // where the router projects them; else they are codes
+	vectors []float32 // where the router projects or reduces them; else they are codes
 	width   int
 }
 
@@ -270,7 +270,7 @@ func (l *loader) changed(ctx context.Context, batch []item) ([]item, error) {
 	return rest, err
 }
 
-// same reports that a document is held as it is. Of projected vectors it cannot be known.
+// same reports that a document is held as it is. Of vectors that the router projects or reduces it cannot be known.
 func (x item) same(d *api.Document) bool {
 	if d == nil || x.vectors != nil || x.Text != d.Text {
 		return false

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -47,10 +48,13 @@ func (r *remote) agrees(ctx context.Context, held *api.Collection, o loadOptions
 		{"codec", o.kind.codec != "", o.kind.codec, held.Codec},
 		{"width", o.kind.width != 0, o.kind.width, held.Width},
 		{"vector-width", o.kind.vectorWidth != 0, o.kind.vectorWidth, max(held.VectorWidth, held.Width)},
+		{"pool", o.kind.reduction.pool != 0, max(o.kind.reduction.pool, 1), max(held.Reduction.GetPool(), 1)},
+		{"drop-punctuation", o.kind.reduction.dropPunctuation, true, held.Reduction.GetDropPunctuation()},
+		{"keep", o.kind.reduction.keep != 0, o.kind.reduction.keep, cmp.Or(held.Reduction.GetKeep(), 1)},
 		{"project-sample", o.kind.sample != "" && held.Projection == "", o.kind.sample, "none"},
 	} {
 		if f.given && f.asked != f.held {
-			return fmt.Errorf("collection %q is there already (%s): its --%s is %.12v, not %v: leave the flag out, or load into another collection: %w", held.Name, describeKind(held), f.flag, f.held, f.asked, shard.ErrExists)
+			return fmt.Errorf("collection %q is there already (%s): its --%s is %.12s, not %v: leave the flag out, or load into another collection: %w", held.Name, describeKind(held), f.flag, fmt.Sprint(f.held), f.asked, shard.ErrExists)
 		}
 	}
 	if o.kind.sample == "" {
@@ -60,6 +64,7 @@ func (r *remote) agrees(ctx context.Context, held *api.Collection, o loadOptions
 	if held.Encoder == "" {
 		o.kind.vectorWidth = held.VectorWidth
 	}
+	o.kind.reduction = reductionOptions{held.Reduction.GetPool(), held.Reduction.GetDropPunctuation(), held.Reduction.GetKeep()}
 	_, err := r.createFor(ctx, o, 0) // which fits the projection, and compares
 	return err
 }

@@ -131,7 +131,7 @@ func (l *loader) passages(ctx context.Context, x item) error {
 	return nil
 }
 
-// vectorItems reads rows of vectors: as codes, unless the router has to project them.
+// vectorItems reads rows of vectors: as codes, unless the router has to project or to reduce them.
 func (l *loader) vectorItems() iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
 		v, err := dataset.OpenVectors(l.path)
@@ -140,7 +140,7 @@ func (l *loader) vectorItems() iter.Seq2[item, error] {
 			return
 		}
 		defer v.Close()
-		projected := l.to.VectorWidth != 0 && l.to.VectorWidth != l.to.Width
+		raw := l.to.VectorWidth != 0 && l.to.VectorWidth != l.to.Width || l.to.Reduction != nil
 		number := 0
 		for row, err := range v.Documents() {
 			if err != nil {
@@ -149,7 +149,7 @@ func (l *loader) vectorItems() iter.Seq2[item, error] {
 			}
 			number++
 			x, err := newItem(dataset.Stored{Document: row.Document, Spans: row.Spans, Line: number}, nil)
-			if err == nil && projected {
+			if err == nil && raw {
 				x.vectors, x.width = row.Vectors, v.Width()
 			} else if err == nil {
 				var codes retrieval.Codes

@@ -14,6 +14,7 @@ import (
 	"ostraca/retrieval/encoder"
 	"ostraca/retrieval/index"
 	"ostraca/retrieval/kernel"
+	"ostraca/shard"
 )
 
 // memory is an encoder and the one shard it fills, in this process.
@@ -24,6 +25,7 @@ type memory struct {
 	text    textOptions
 	codec   retrieval.Codec
 	target  retrieval.Target // of all questions
+	reduced shard.Reduction  // of documents
 	encoder *encoder.Encoder // nil where questions are vectors too
 	kernel  *kernel.Set
 	index   *index.Index
@@ -151,7 +153,8 @@ func (m *memory) put(batch []dataset.Document, matrices []encoder.Matrix) (err e
 	docs := make([]retrieval.Document, len(batch))
 	for i, x := range matrices {
 		m.loaded.Cut += int64(x.Cut)
-		if docs[i], err = document(m.codec, batch[i], x.Vectors, spans(x.Tokens), m.encoder.Width()); err != nil {
+		tokens := shard.Tokens{Text: batch[i].Text, Vectors: x.Vectors, Width: m.encoder.Width(), Spans: spans(x.Tokens), Weights: m.encoder.QueryWeights(x.Tokens)}
+		if docs[i], err = m.document(batch[i], tokens); err != nil {
 			return err
 		}
 		m.count(docs[i])
@@ -164,12 +167,16 @@ func (m *memory) count(d retrieval.Document) {
 	m.loaded.Tokens += int64(d.Codes.Len())
 }
 
-func document(codec retrieval.Codec, d dataset.Document, vectors []float32, spans []retrieval.Span, width int) (retrieval.Document, error) {
-	codes, err := index.Quantize(codec, vectors, width)
+func (m *memory) document(d dataset.Document, x shard.Tokens) (retrieval.Document, error) {
+	x, err := m.reduced.Apply(x, nil)
+	var codes retrieval.Codes
+	if err == nil {
+		codes, err = index.Quantize(m.codec, x.Vectors, x.Width)
+	}
 	if err != nil {
 		return retrieval.Document{}, fmt.Errorf("document %q: %w", d.ID, err)
 	}
-	return retrieval.Document{ID: d.ID, Text: d.Text, Fields: d.Fields, Codes: codes, Spans: spans}, nil
+	return retrieval.Document{ID: d.ID, Text: d.Text, Fields: d.Fields, Codes: codes, Spans: x.Spans}, nil
 }
 
 func spans(tokens []encoder.Token) []retrieval.Span {
@@ -198,7 +205,7 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 	}
 	bar := m.app.progress("loading vectors", total)
 	defer bar.end()
-	return putVectors(ctx, m.index, m.codec, first(v.Documents(), limit), m.path, func(d retrieval.Document) {
+	return m.putVectors(ctx, first(v.Documents(), limit), func(d retrieval.Document) {
 		m.count(d)
 		bar.add(1)
 	})
@@ -207,13 +214,13 @@ func (m *memory) loadVectors(ctx context.Context, limit int) error {
 // vectorBatchTokens bounds the vectors that are held beside the index while they are loaded: 100 MB at 384 wide.
 const vectorBatchTokens = 1 << 16
 
-// putVectors fills an index of a codec with rows of vectors, and tells of each.
-func putVectors(ctx context.Context, x *index.Index, codec retrieval.Codec, rows iter.Seq2[dataset.Row, error], path string, done func(retrieval.Document)) error {
+// putVectors fills the index with rows of vectors, and tells of each.
+func (m *memory) putVectors(ctx context.Context, rows iter.Seq2[dataset.Row, error], done func(retrieval.Document)) error {
 	var batch []retrieval.Document
 	tokens := 0
 	put := func() error {
-		if err := x.Put(batch); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if err := m.index.Put(batch); err != nil {
+			return fmt.Errorf("%s: %w", m.path, err)
 		}
 		batch, tokens = nil, 0
 		return nil
@@ -225,9 +232,9 @@ func putVectors(ctx context.Context, x *index.Index, codec retrieval.Codec, rows
 		if err != nil {
 			return err
 		}
-		d, err := document(codec, row.Document, row.Vectors, row.Spans, x.Width())
+		d, err := m.document(row.Document, shard.Tokens{Text: row.Text, Vectors: row.Vectors, Width: m.index.Width(), Spans: row.Spans})
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", m.path, err)
 		}
 		done(d)
 		batch, tokens = append(batch, d), tokens+d.Codes.Len()

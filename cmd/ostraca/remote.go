@@ -101,6 +101,7 @@ func (a *app) connect(ctx context.Context, o target) (*remote, error) {
 	conn, err := grpc.NewClient("dns:///"+o.router,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(),
+		grpc.WithStaticStreamWindowSize(shard.WindowBytes), grpc.WithStaticConnWindowSize(shard.WindowBytes),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialPatience, Backoff: backoff.Config{BaseDelay: firstWait, Multiplier: 2, MaxDelay: longestWait}}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)),
 		grpc.WithUnaryInterceptor(r.unary))

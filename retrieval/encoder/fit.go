@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -111,6 +112,26 @@ func (f *Fit) Projection(texts int) (Projection, error) {
 		return Projection{}, fmt.Errorf("projection: a sample of %d token vectors, it must have %d, %d for each dimension: add texts: %w", f.rows, least, minPerDimension, retrieval.ErrInvalid)
 	}
 	f.flush()
+	var values []float64
+	var directions *mat.Dense
+	if f.from > wholeFrom && wholeShare*f.width <= f.from {
+		values, directions, _ = f.leading(f.width)
+	} else if values, directions = f.all(); values == nil {
+		return Projection{}, fmt.Errorf("projection: the sample has no principal directions: %w", retrieval.ErrInvalid)
+	}
+	if values[f.width-1] < leastVariance {
+		return Projection{}, fmt.Errorf("projection: the sample has fewer than %d dimensions: take fewer, or add texts: %w", f.width, retrieval.ErrInvalid)
+	}
+	weights := make([]int16, 0, f.width*f.from)
+	for n := range f.width {
+		weights = append(weights, rowOfWeights(mat.Col(nil, n, directions))...)
+	}
+	h := projectionHead{f.from, f.width, Sample{Name: f.name, Texts: uint64(texts), Vectors: uint64(f.rows), Hash: [sha256.Size]byte(f.hash.Sum(nil))}}
+	return newProjection(h, weights)
+}
+
+// all returns all eigenvalues of the moments, falling, and their directions in the columns of a matrix; nil where there are none.
+func (f *Fit) all() ([]float64, *mat.Dense) {
 	moments := mat.NewSymDense(f.from, nil)
 	for i := range f.from {
 		for j := i; j < f.from; j++ {
@@ -119,19 +140,17 @@ func (f *Fit) Projection(texts int) (Projection, error) {
 	}
 	var eigen mat.EigenSym
 	if !eigen.Factorize(moments, true) {
-		return Projection{}, fmt.Errorf("projection: the sample has no principal directions: %w", retrieval.ErrInvalid)
+		return nil, nil
 	}
-	if values := eigen.Values(nil); values[f.from-f.width] < leastVariance {
-		return Projection{}, fmt.Errorf("projection: the sample has fewer than %d dimensions: take fewer, or add texts: %w", f.width, retrieval.ErrInvalid)
+	var rising mat.Dense
+	eigen.VectorsTo(&rising)
+	values := eigen.Values(nil)
+	slices.Reverse(values)
+	falling := mat.NewDense(f.from, f.from, nil)
+	for n := range f.from {
+		falling.SetCol(n, mat.Col(nil, f.from-1-n, &rising))
 	}
-	var vectors mat.Dense
-	eigen.VectorsTo(&vectors)
-	weights := make([]int16, 0, f.width*f.from)
-	for n := range f.width {
-		weights = append(weights, rowOfWeights(mat.Col(nil, f.from-1-n, &vectors))...)
-	}
-	h := projectionHead{f.from, f.width, Sample{Name: f.name, Texts: uint64(texts), Vectors: uint64(f.rows), Hash: [sha256.Size]byte(f.hash.Sum(nil))}}
-	return newProjection(h, weights)
+	return values, falling
 }
 
 // rowOfWeights rounds a unit vector, whose sign is arbitrary: the first of its largest elements becomes positive.

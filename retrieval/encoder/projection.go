@@ -15,7 +15,7 @@ import (
 
 // Limits of a projection.
 const (
-	MaxProjectionFrom    = 2048    // dimensions that it takes
+	MaxProjectionFrom    = 4096    // dimensions that it takes
 	MaxProjectionWeights = 1 << 19 // of its matrix: 1 MiB
 	MaxSampleName        = 256     // bytes of the name of the sample that it was fitted on
 )

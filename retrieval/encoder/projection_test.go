@@ -190,7 +190,7 @@ func FuzzProjection(f *testing.F) {
 // they may be.
 func TestProjectionIsExact(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
-	for _, shape := range [][2]int{{1, 1}, {3, 2}, {16, 16}, {100, 7}, {384, 128}, {384, 33}, {2048, 256}} {
+	for _, shape := range [][2]int{{1, 1}, {3, 2}, {16, 16}, {100, 7}, {384, 128}, {384, 33}, {2048, 256}, {4096, 128}} {
 		from, width := shape[0], shape[1]
 		rowLength := 32768 / math.Sqrt(float64(from))
 		weights := make([]int16, from*width)
@@ -389,7 +389,7 @@ func BenchmarkProject(b *testing.B) {
 
 // BenchmarkFit reports the two parts of fitting: taking vectors in, and finding directions.
 func BenchmarkFit(b *testing.B) {
-	for _, from := range []int{384, 1024, 2048} {
+	for _, from := range []int{384, 1024, 2048, 4096} {
 		b.Run(fmt.Sprint(from), func(b *testing.B) {
 			x := cloud(4*from, from, 4)
 			for b.Loop() {

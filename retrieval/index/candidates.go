@@ -99,7 +99,8 @@ func (v View) candidates(ctx context.Context, q *retrieval.Query) ([]candidate, 
 	var found []candidate
 	var err error
 	start := v.index.clock()
-	n, m := q.Plan.Sketched, q.Plan.Scored
+	plan := q.Plan.For(q.K)
+	n, m := plan.Sketched, plan.Scored
 	if n > 0 && (n < all || m > 0 && m < all) { // the order of the sketches matters even where all of them pass
 		found, err = v.bySketch(ctx, q, n, &stats)
 	} else {

@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -86,32 +85,9 @@ func TestCandidatesByHand(t *testing.T) {
 		for range 40 {
 			q := c.query(1+c.rng.IntN(20), 1)
 			p := retrieval.Plan{Sketched: c.rng.IntN(170), Scored: c.rng.IntN(60)}
-			got, want := slices.Sorted(maps.Keys(candidates(t, x, q, p))), candidatesByHand(q, p, c.docs)
+			got, want := candidates(t, x, q, p), candidatesByHand(q, p, c.docs)
 			if !slices.Equal(got, want) {
 				t.Fatalf("%s, %+v: %d candidates, by hand %d:\n%q\n%q", codec, p, len(got), len(want), got, want)
-			}
-		}
-	}
-}
-
-// The law holds for any plan of two stages, and the candidates of a plan are among those of a larger one.
-func TestCandidatesOfAnyPlan(t *testing.T) {
-	for codec, queries := range map[retrieval.Codec]int{retrieval.Int8: 300, retrieval.Bits2: 60} {
-		c := newCrowd(codec, 500, 32)
-		any := func() retrieval.Plan {
-			n := 1 + c.rng.IntN(20)
-			return retrieval.Plan{Sketched: n + c.rng.IntN(2*n), Scored: n}
-		}
-		checkLaw(t, c, queries, func() []retrieval.Plan { return []retrieval.Plan{any(), any()} })
-		x := c.parts(t, 1, Options{Threads: 1})[0]
-		for range queries {
-			q, p := c.query(5, 10), any()
-			less := candidates(t, x, q, p)
-			more := candidates(t, x, q, retrieval.Plan{Sketched: p.Sketched + c.rng.IntN(40), Scored: p.Scored + c.rng.IntN(10)})
-			for id := range less {
-				if _, ok := more[id]; !ok {
-					t.Fatalf("%+v keeps %q, and a larger plan does not", p, id)
-				}
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 const (
 	fileMagic   = "ostraca\n"
-	fileVersion = 1
+	fileVersion = 2
 	fileAlign   = 64 // bytes: a line of the cache, so that rows lie as they would in memory of their own
 	headerBytes = 128
 	sumBytes    = 4
@@ -36,8 +36,21 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// Source names what an index was built from: a digest that its maker takes, so that who opens the file can tell whether it is of the same. 0 tells nothing.
+type Source uint64
+
+// String returns its 16 hexadecimal digits.
+func (s Source) String() string { return fmt.Sprintf("%016x", uint64(s)) }
+
+// FileSource returns the source in the header of a file of [View.WriteFile]. Errors are those of [Load] about a header.
+func FileSource(data []byte) (Source, error) {
+	h, err := parseHeader(data)
+	return h.source, err
+}
+
 // fileHeader is what a file holds.
 type fileHeader struct {
+	source                              Source
 	codec                               retrieval.Codec
 	width                               int
 	documents, tokens, coarse, sketches uint64
@@ -76,6 +89,7 @@ const (
 	atWidth   = 12
 	atCodec   = 16
 	atCounts  = 24 // six of 8 bytes
+	atSource  = 72
 	atSum     = headerBytes - sumBytes
 )
 
@@ -89,6 +103,7 @@ func (h *fileHeader) bytes() []byte {
 	for i, n := range [...]uint64{h.documents, h.tokens, h.coarse, h.sketches, h.lengths, h.ids} {
 		binary.LittleEndian.PutUint64(b[atCounts+8*i:], n)
 	}
+	binary.LittleEndian.PutUint64(b[atSource:], uint64(h.source))
 	binary.LittleEndian.PutUint32(b[atSum:], crc32.Checksum(b[:atSum], castagnoli))
 	return b
 }
@@ -116,7 +131,7 @@ func parseHeader(data []byte) (fileHeader, error) {
 	if h.codec.Bits() == 0 || width < 1 || width > retrieval.MaxWidth {
 		return h, corrupt("codec %q of width %d", h.codec, width)
 	}
-	h.width = int(width)
+	h.width, h.source = int(width), Source(binary.LittleEndian.Uint64(b[atSource:]))
 	for i, n := range []*uint64{&h.documents, &h.tokens, &h.coarse, &h.sketches, &h.lengths, &h.ids} {
 		if *n = binary.LittleEndian.Uint64(b[atCounts+8*i:]); *n > uint64(len(data)) { // none takes less than a byte, so no size below overflows
 			return h, corrupt("a count of %d in %d bytes", *n, len(data))

@@ -40,9 +40,14 @@ func built(t testing.TB, codec retrieval.Codec, width int, docs []retrieval.Docu
 	return b.Index()
 }
 
-func fileOf(t testing.TB, x *Index) []byte {
+// fileSource is the source of the files of tests.
+const fileSource = Source(0x1122334455667788)
+
+func fileOf(t testing.TB, x *Index) []byte { return fileFrom(t, x, fileSource) }
+
+func fileFrom(t testing.TB, x *Index, source Source) []byte {
 	var b bytes.Buffer
-	if n, err := x.View().WriteTo(&b); err != nil || n != int64(b.Len()) {
+	if n, err := x.View().WriteFile(&b, source); err != nil || n != int64(b.Len()) {
 		t.Fatalf("%d of %d bytes: %v", n, b.Len(), err)
 	}
 	return b.Bytes()
@@ -118,6 +123,21 @@ func TestTiers(t *testing.T) {
 	}
 }
 
+// TestFileSource: what an index was built from is in its file, and makes it another one.
+func TestFileSource(t *testing.T) {
+	x := built(t, retrieval.Int8, 3, nil)
+	for _, want := range []Source{0, 1, fileSource, 1<<64 - 1} {
+		file := fileFrom(t, x, want)
+		if got, err := FileSource(file); got != want || err != nil {
+			t.Errorf("%s, not %s: %v", got, want, err)
+		}
+		file[atSource]++
+		if _, err := FileSource(file); !errors.Is(err, retrieval.ErrCorrupt) {
+			t.Errorf("changed: %v", err)
+		}
+	}
+}
+
 func TestEmptyFile(t *testing.T) {
 	x, err := Load(fileOf(t, built(t, retrieval.Bits4, 3, nil)), Options{})
 	if err != nil || x.Len() != 0 || x.Width() != 3 {
@@ -189,9 +209,9 @@ func (f *failing) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestWriteToTells(t *testing.T) {
+func TestWriteFileTells(t *testing.T) {
 	x := built(t, retrieval.Int8, 384, filed(t, retrieval.Int8, 384))
-	if _, err := x.View().WriteTo(&failing{1000}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := x.View().WriteFile(&failing{1000}, 0); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
 }
@@ -248,8 +268,9 @@ func checkLoad(t *testing.T, file []byte) int {
 		}
 		return 0
 	}
-	if !bytes.Equal(fileOf(t, x), file) {
-		t.Fatal("it is written otherwise")
+	source, err := FileSource(file)
+	if err != nil || !bytes.Equal(fileFrom(t, x, source), file) {
+		t.Fatalf("it is written otherwise: %v", err)
 	}
 	q, err := QuantizeQuery(x.codec, floats(rand.New(rand.NewPCG(1, 1)), 4, x.Width()), x.Width(), nil, 3)
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"ostraca/retrieval"
 )
 
-// Load returns the index that a file of [View.WriteTo] holds, as one segment. Rows stay where they lie in data, which must not change as long as the index is used;
+// Load returns the index that a file of [View.WriteFile] holds, as one segment. Rows stay where they lie in data, which must not change as long as the index is used;
 // where it begins at a multiple of 64 bytes, as large slices do, so do they. An empty o.Codec is the file's.
 //
-// Errors wrap retrieval.ErrCorrupt for bytes that no WriteTo has written as they are (torn, foreign, changed), retrieval.ErrTooLarge for more tokens than a segment
+// Errors wrap retrieval.ErrCorrupt for bytes that no WriteFile has written as they are (torn, foreign, changed), retrieval.ErrTooLarge for more tokens than a segment
 // counts, retrieval.ErrInvalid for another version, or another codec than o's.
 func Load(data []byte, o Options) (*Index, error) {
 	h, err := parseHeader(data)

@@ -10,11 +10,12 @@ import (
 	"ostraca/retrieval"
 )
 
-// WriteTo writes the ids and codes of all documents as one index file, which [Load] reads; texts, fields and spans are not in it. Equal documents give equal bytes.
-// The sections are written one after the other, so it needs no memory to speak of. Errors are those of w.
-func (v View) WriteTo(w io.Writer) (int64, error) {
+// WriteFile writes the ids and codes of all documents as one index file, which [Load] reads; texts, fields and spans are not in it. Equal documents of an equal source
+// give equal bytes. The sections are written one after the other, so it needs no memory to speak of. It returns how many bytes were written; errors are those of w.
+func (v View) WriteFile(w io.Writer, of Source) (int64, error) {
 	f := &fileWriter{to: bufio.NewWriterSize(w, 1<<18)}
 	h := v.header()
+	h.source = of
 	f.write(h.bytes())
 	for i := range sections {
 		f.sum = 0

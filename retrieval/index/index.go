@@ -117,7 +117,7 @@ func (x *Index) fresh(docs []retrieval.Document) *segment {
 	for i := range docs {
 		n.add(&docs[i].Codes)
 	}
-	m := x.memory
+	m := promptly(x.memory)
 	if n.tokens*x.codec.RowBytes(x.width) < largePut {
 		m = nil
 	}

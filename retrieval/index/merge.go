@@ -83,19 +83,32 @@ func (x *Index) change(ids []string, fresh *segment) int {
 	}
 	next = x.help(next)
 	x.publish(next)
-	if m := &x.merger; !m.running && !m.closed && len(next.due(x.limit)) > 0 {
+	if m := &x.merger; !m.running && !m.closed && len(x.due(next)) > 0 {
 		m.running = true
 		go x.merge()
 	}
 	return gone
 }
 
+// due returns what a merge would do next: what is due of s, or, where nothing is, a segment whose tokens lie in the wrong place.
+func (x *Index) due(s snapshot) snapshot {
+	if due := s.due(x.limit); len(due) > 0 {
+		return due
+	}
+	for i, p := range s {
+		if p.misplaced(x.memory) {
+			return s[i : i+1]
+		}
+	}
+	return nil
+}
+
 // help joins segments inside a write where more than maxPending wait: the merger does not keep up, or is at something large. It begins with the smallest, and does no
-// more than it has to.
+// more than it has to. It waits for no disk: what lies in a file is left to the merger.
 func (x *Index) help(s snapshot) snapshot {
 	first := 0
 	for i, p := range s {
-		if _, busy := x.merger.busy.of(p.segment); busy {
+		if _, busy := x.merger.busy.of(p.segment); busy || p.filed {
 			first = i + 1
 		}
 	}
@@ -105,7 +118,7 @@ func (x *Index) help(s snapshot) snapshot {
 			limit *= 4
 			continue
 		}
-		joined := s[first+r.from:first+r.to].join(x.memory, func(int) bool { return true })
+		joined := s[first+r.from:first+r.to].join(promptly(x.memory), func(int) bool { return true })
 		s = slices.Replace(slices.Clone(s), first+r.from, first+r.to, joined)
 	}
 	return s
@@ -170,7 +183,7 @@ func (x *Index) claim() snapshot {
 	defer x.writing.Unlock()
 	m := &x.merger
 	if m.busy = nil; !m.closed {
-		m.busy = x.snapshot().due(x.limit)
+		m.busy = x.due(x.snapshot())
 	}
 	if len(m.busy) == 0 {
 		m.running = false

@@ -70,17 +70,6 @@ func (c *crowd) parts(t testing.TB, n int, o Options) retrieval.Union {
 	return out
 }
 
-// candidates returns all hits of a plan, by id: what is a candidate is scored, and what is scored is a hit where enough are wanted.
-func candidates(t testing.TB, s retrieval.Searcher, q *retrieval.Query, p retrieval.Plan) map[string]retrieval.Hit {
-	ask := *q
-	ask.K, ask.Plan = retrieval.MaxK, p
-	out := map[string]retrieval.Hit{}
-	for _, h := range search(t, s, &ask).Hits {
-		out[h.ID] = h
-	}
-	return out
-}
-
 // found returns how many of the best k of all are among the best k of a plan.
 func found(t testing.TB, s retrieval.Searcher, q *retrieval.Query, p retrieval.Plan, truth []retrieval.Hit) (n int) {
 	ask := *q
@@ -91,57 +80,6 @@ func found(t testing.TB, s retrieval.Searcher, q *retrieval.Query, p retrieval.P
 		}
 	}
 	return n
-}
-
-// checkLaw asks an index, and 3 and 7 parts of it, by plans: every candidate of the whole is one of the parts; every score is the exact one, to the bit;
-// and the parts find no less of the exact answer.
-func checkLaw(t *testing.T, c *crowd, queries int, plans func() []retrieval.Plan) {
-	whole := c.parts(t, 1, Options{Threads: 2})[0]
-	unions := []retrieval.Union{c.parts(t, 3, Options{Threads: 1}), c.parts(t, 7, Options{Threads: 1})}
-	missed := 0
-	for range queries {
-		q := c.query(5, 10)
-		exact, truth := candidates(t, whole, q, retrieval.Plan{}), search(t, whole, q).Hits
-		for _, p := range plans() {
-			one, least := candidates(t, whole, q, p), found(t, whole, q, p, truth)
-			missed += len(truth) - least
-			for _, u := range unions {
-				many := candidates(t, u, q, p)
-				for id := range one {
-					if _, ok := many[id]; !ok {
-						t.Fatalf("%s, %+v: %q is a candidate of the whole, and not of %d parts", c.codec, p, id, len(u))
-					}
-				}
-				for id, h := range many {
-					if !reflect.DeepEqual(h, exact[id]) {
-						t.Fatalf("%s, %+v: %+v, in exact mode %+v", c.codec, p, h, exact[id])
-					}
-				}
-				if n := found(t, u, q, p, truth); n < least {
-					t.Fatalf("%s, %+v: %d of the best in %d parts, %d in one", c.codec, p, n, len(u), least)
-				}
-			}
-		}
-	}
-	if missed == 0 {
-		t.Errorf("%s: no plan missed anything: the law says nothing here", c.codec)
-	}
-}
-
-// Law 1 in approximate mode, for the plans of every target, as they are and as they are measured, and any of one stage.
-func TestCandidatesOfTheWholeAreThoseOfParts(t *testing.T) {
-	for codec, queries := range map[retrieval.Codec]int{retrieval.Int8: 500, retrieval.Bits2: 60, retrieval.Bits1: 40, retrieval.Bits4: 40, retrieval.Bits3: 40} {
-		c := newCrowd(codec, 700, 32)
-		var fixed []retrieval.Plan
-		for _, target := range retrieval.Targets {
-			fixed = append(fixed, retrieval.Default.Plan(target, 10))
-		}
-		fixed = append(fixed, retrieval.Plan{Sketched: 90, Scored: 20}, retrieval.Plan{Sketched: 100, Scored: 50})
-		checkLaw(t, c, queries, func() []retrieval.Plan {
-			n := 1 + c.rng.IntN(100)
-			return append(slices.Clip(fixed[c.rng.IntN(len(fixed)):])[:1], retrieval.Plan{Sketched: n}, retrieval.Plan{Scored: n})
-		})
-	}
 }
 
 // Answers by a plan do not depend on threads, kernel or how documents lie in segments, and those deleted or replaced leave no trace in them.

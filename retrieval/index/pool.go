@@ -22,19 +22,18 @@ func Pool(c retrieval.Codes) retrieval.Codes {
 
 // pool returns what is pooled of codes of 8 bits, one coarse vector for every so many tokens, and the cluster of each token in its window.
 func pool(c retrieval.Codes, every int) (coarse, sketch retrieval.Pooled, labels []byte) {
-	n, stride := c.Len(), retrieval.Stride(c.Width)
-	p := &pooling{codes: c, stride: stride, set: kernel.Best()}
+	n, p := c.Len(), newPooling(c)
 	labels = make([]byte, 0, n)
 	var means, sketches [][]float64
 	for i := range retrieval.Windows(n) {
 		from, to, count := retrieval.Window(i, n, every)
-		sketches = append(sketches, p.mean(from, to, nil, 0))
+		sketches = append(sketches, direction(p.sum(from, to, nil, 0)))
 		labels = append(labels, p.clusters(from, to, count)...)
 		for k := range count {
-			means = append(means, p.mean(from, to, labels[from:to], byte(k)))
+			means = append(means, direction(p.sum(from, to, labels[from:to], byte(k))))
 		}
 	}
-	return quantizePooled(means, stride, false), quantizePooled(sketches, stride, true), labels
+	return quantizePooled(means, p.stride, false), quantizePooled(sketches, p.stride, true), labels
 }
 
 type pooling struct {
@@ -43,8 +42,12 @@ type pooling struct {
 	set    *kernel.Set
 }
 
-// mean returns the mean, made unit length, of the tokens of a window that have the label k, or of all without labels.
-func (p *pooling) mean(from, to int, label []byte, k byte) []float64 {
+func newPooling(c retrieval.Codes) *pooling {
+	return &pooling{codes: c, stride: retrieval.Stride(c.Width), set: kernel.Best()}
+}
+
+// sum adds up the tokens of a window that have the label k, or all without labels. It is exact: 256 tokens stay below 2^30.
+func (p *pooling) sum(from, to int, label []byte, k byte) []int64 {
 	sums := make([]int64, p.codes.Width)
 	for t := from; t < to; t++ {
 		if label != nil && label[t-from] != k {
@@ -55,11 +58,16 @@ func (p *pooling) mean(from, to int, label []byte, k byte) []float64 {
 			sums[i] += (int64(b) - 128) * scale
 		}
 	}
+	return sums
+}
+
+// direction returns a sum of tokens made unit length: their mean's direction, or 0 where they have none.
+func direction(sums []int64) []float64 {
 	out, squares := make([]float64, len(sums)), 0.
 	for _, v := range sums {
 		squares += float64(float64(v) * float64(v))
 	}
-	if squares == 0 { // opposite tokens: no direction, so no candidate
+	if squares == 0 { // opposite tokens: as a pooled vector no candidate
 		return out
 	}
 	norm := math.Sqrt(squares)

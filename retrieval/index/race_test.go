@@ -84,7 +84,7 @@ func readPlanned(t *testing.T, x *Index, q *retrieval.Query, sums []map[int64]in
 		default:
 		}
 		ask := *q
-		ask.Plan = plans[i%len(plans)]
+		ask.K, ask.Plan = 4, plans[i%len(plans)]
 		a, err := x.Search(t.Context(), &ask)
 		if err != nil {
 			t.Error(err)

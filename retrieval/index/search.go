@@ -20,9 +20,9 @@ func (v View) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer,
 	if !q.Plan.Exact() {
 		search = v.planned
 	}
+	defer runtime.KeepAlive(v.parts) // rows are read that the garbage collector does not see
 	start := v.index.clock()
 	answer, err := search(ctx, q)
-	runtime.KeepAlive(v.parts) // rows were read that the garbage collector does not see
 	if err != nil {
 		return retrieval.Answer{}, err
 	}

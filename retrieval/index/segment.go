@@ -22,6 +22,8 @@ type segment struct {
 	records []record // one a document
 	bytes   int      // what all this takes
 	outside bool     // some of it is not the garbage collector's: see Memory
+	hasty   bool     // a write put tokens into memory that has no room for them
+	filed   bool     // tokens lie where a disk may have to be waited for
 }
 
 // tier is vectors of all documents, one after the other.
@@ -87,7 +89,7 @@ func newSegment(codec retrieval.Codec, width int, n size, m Memory) *segment {
 		return block[: 0 : rows*bytes]
 	}
 	stride := retrieval.Stride(width)
-	g.fine = tierIn(room(n.tokens, codec.RowBytes(width), Memory.Cold), n.documents, n.tokens)
+	g.fine = tierIn(room(n.tokens, codec.RowBytes(width), g.tokens), n.documents, n.tokens)
 	g.coarse = tierIn(room(n.coarse, stride, Memory.Hot), n.documents, n.coarse)
 	g.sketch = tierIn(room(n.sketch, stride, Memory.Hot), n.documents, n.sketch)
 	g.shared, g.records = make([]uint16, 0, n.documents), make([]record, 0, n.documents)

@@ -383,3 +383,21 @@ func FuzzMaxSim(f *testing.F) {
 		}
 	})
 }
+
+// TestMaxSimRows has documents of every number of rows up to three of the largest blocks, and one over what a call takes.
+func TestMaxSimRows(t *testing.T) {
+	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
+		for _, n := range []int{16, 32} {
+			const width = 12
+			query := codes(rng, n*width)
+			for tokens := range 40 {
+				rows, scales := document(rng, tokens, width)
+				checkMaxSim(t, s, query, n, width, rows, scales)
+			}
+		}
+		const width = 512
+		tokens := 2*scanBytes/width + 100
+		rows, scales := document(rng, tokens, width)
+		checkMaxSim(t, s, codes(rng, 3*width), 3, width, rows, scales)
+	})
+}

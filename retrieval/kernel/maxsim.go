@@ -56,36 +56,6 @@ func (m *MaxSim) Score(rows []byte, scales []uint16) {
 	}
 }
 
-// ScorePacked is Score of the rows that [Set.Unpack] makes of packed codes, as wide as the query rounded up to 8. What the codes behind the query's width
-// stand for counts nothing.
-func (m *MaxSim) ScorePacked(rows []byte, scales []uint16, bits int, table *Table) {
-	m.Reset()
-	m.addPacked(rows, scales, nil, bits, table, 0)
-}
-
-// addPacked takes packed rows into Best and Pos, of which the first has the position first. With clusters their scores begin from those of m.base.
-func (m *MaxSim) addPacked(rows []byte, scales []uint16, clusters []byte, bits int, table *Table, first int) {
-	stride, wide := m.query.stride, (m.query.K+7)&^7
-	packed := wide * bits / 8
-	rows = rows[:len(scales)*packed]
-	m.orFetch(rows[min(maxTokensAtOnce*packed, len(rows)):])
-	m.unpacked = grow(m.unpacked, maxTokensAtOnce*wide)
-	for at := 0; at < len(scales); at += maxTokensAtOnce {
-		n := min(maxTokensAtOnce, len(scales)-at)
-		m.set.Unpack(m.unpacked, rows[at*packed:], n, wide, bits, table)
-		if stride != wide {
-			for r := 1; r < n; r++ {
-				copy(m.unpacked[r*stride:], m.unpacked[r*wide:][:stride])
-			}
-		}
-		var from []byte
-		if clusters != nil {
-			from = clusters[at : at+n]
-		}
-		m.add(m.unpacked, scales[at:at+n], from, first+at, bits)
-	}
-}
-
 // Next says which rows, packed or not, and scales the document after the next one has: they are fetched meanwhile. Where documents lie anywhere in memory that
 // matters.
 func (m *MaxSim) Next(rows []byte, scales []uint16) {

@@ -28,7 +28,27 @@ func (m *MaxSim) AddResidual(r Residual, first int) {
 	}
 	m.base = grow(m.base, count*m.query.Cols())
 	m.scores(m.base, r.Coarse, r.CoarseScales)
-	m.addPacked(r.Rows, r.Scales, clusters, r.Bits, r.Table, first)
+	m.addPacked(r, clusters, first)
+}
+
+// addPacked takes packed rows into Best and Pos, of which the first has the position first. Their scores begin from those of m.base. What the codes behind the
+// query's width stand for counts nothing.
+func (m *MaxSim) addPacked(r Residual, clusters []byte, first int) {
+	stride, wide := m.query.stride, (m.query.K+7)&^7
+	packed := wide * r.Bits / 8
+	rows := r.Rows[:len(r.Scales)*packed]
+	m.orFetch(rows[min(maxTokensAtOnce*packed, len(rows)):])
+	m.unpacked = grow(m.unpacked, maxTokensAtOnce*wide)
+	for at := 0; at < len(r.Scales); at += maxTokensAtOnce {
+		n := min(maxTokensAtOnce, len(r.Scales)-at)
+		m.set.Unpack(m.unpacked, rows[at*packed:], n, wide, r.Bits, r.Table)
+		if stride != wide {
+			for i := 1; i < n; i++ {
+				copy(m.unpacked[i*stride:], m.unpacked[i*wide:][:stride])
+			}
+		}
+		m.add(m.unpacked, r.Scales[at:at+n], clusters[at:at+n], first+at, r.Bits)
+	}
 }
 
 // scores sets out, rows of the query's columns, to the pair scores of rows with every query token.

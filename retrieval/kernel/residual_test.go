@@ -210,7 +210,6 @@ func TestNext(t *testing.T) {
 			bytes int
 		}{
 			"Score":       {func() { m.Score(rows, scales) }, tokens * width},
-			"ScorePacked": {func() { m.ScorePacked(r.Rows, r.Scales, bits, r.Table) }, tokens * width * bits / 8},
 			"AddResidual": {func() { m.Reset(); m.AddResidual(r, 0); m.AddResidual(r, tokens) }, 2 * tokens * width * bits / 8},
 		} {
 			m.Next(other, scales)

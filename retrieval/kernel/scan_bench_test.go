@@ -85,22 +85,7 @@ func BenchmarkMaxSim(b *testing.B) {
 	})
 }
 
-// BenchmarkMaxSimPacked does so with codes of 2 bits, 3 and 4.
-func BenchmarkMaxSimPacked(b *testing.B) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	table := Table(bytesOf(rng, 16))
-	for _, bits := range []int{2, 3, 4} {
-		b.Run(fmt.Sprintf("bits=%d", bits), func(b *testing.B) {
-			eachFine(b, func(b *testing.B, m *MaxSim, rows []byte, starts []int, scales []uint16, width int) {
-				for i := range len(starts) - 1 {
-					m.ScorePacked(rows[starts[i]*width*bits/8:], scales[starts[i]:starts[i+1]], bits, &table)
-				}
-			})
-		})
-	}
-}
-
-// BenchmarkMaxSimResidual does so with differences from coarse vectors, one for every quarter of the width.
+// BenchmarkMaxSimResidual does so with packed differences from coarse vectors, one for every quarter of the width.
 func BenchmarkMaxSimResidual(b *testing.B) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, bits := range []int{2, 3, 4} {

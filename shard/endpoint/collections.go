@@ -28,7 +28,7 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 	case err != nil:
 		return nil, fmt.Errorf("create collection: %w", err)
 	case there && !held.SameCodes(c): // key, epoch and calibration are its own
-		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, shard.ErrExists)
+		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q, reduction %q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, held.Reduction, shard.ErrExists)
 	case !there:
 		if _, err := s.router.Configure(ctx, name, shard.Configure{Change: shard.Create, Configuration: c}); err != nil {
 			return nil, fmt.Errorf("create collection: %w", err)
@@ -41,6 +41,10 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 // they have they are projected.
 func (s *Service) configuration(ctx context.Context, q *api.CreateCollectionRequest) (shard.Configuration, error) {
 	c := shard.Configuration{Codec: cmp.Or(retrieval.Codec(q.GetCodec()), retrieval.Int8), Width: int(q.GetWidth()), Epoch: 1}
+	var err error
+	if c.Reduction, err = reductionOf(q.GetReduction()); err != nil {
+		return c, err
+	}
 	from := int(q.GetVectorWidth()) // dimensions of its vectors
 	switch {
 	case q.GetEncoder() == noEncoder:
@@ -127,6 +131,9 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 		if !c.Projection.IsZero() {
 			x.Projection = c.Projection.Sample().String()
 		}
+		if r := c.Reduction; !r.IsZero() {
+			x.Reduction = &api.Reduction{Pool: uint32(r.Pool), DropPunctuation: r.DropPunctuation, Keep: r.Share()}
+		}
 		for _, p := range c.Calibration {
 			x.Calibration = append(x.Calibration, &api.Calibrated{RecallTarget: p.Target.String(), K: uint32(p.K), Plan: toPlan(p.Plan)})
 		}
@@ -160,6 +167,10 @@ func (s *Service) changeCollection(ctx context.Context, q *api.ChangeCollectionR
 		return nil, fmt.Errorf("change collection: %w", err)
 	}
 	return s.collection(ctx, name)
+}
+
+func reductionOf(in *api.Reduction) (shard.Reduction, error) {
+	return shard.NewReduction(int(in.GetPool()), in.GetDropPunctuation(), in.GetKeep())
 }
 
 func calibrationOf(in *api.Calibration) (retrieval.Calibration, error) {

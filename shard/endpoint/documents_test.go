@@ -115,6 +115,52 @@ func TestProjection(t *testing.T) {
 	})
 }
 
+// TestReduction: a collection tells how its documents are reduced; alignments of what is left point at the text, and codes that go out come in again.
+func TestReduction(t *testing.T) {
+	each(t, three, func(t *testing.T, d door) {
+		some := &api.Reduction{Pool: 2, DropPunctuation: true, Keep: .8}
+		name := d.collection(t, &api.CreateCollectionRequest{Codec: "4bit", Reduction: some})
+		c := &api.Collection{}
+		d.ask(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Codec: "4bit", Reduction: some, IfAbsent: true}, c)
+		if !proto.Equal(c.Reduction, some) {
+			t.Errorf("%v", c)
+		}
+		d.refuse(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Codec: "4bit", IfAbsent: true}, "ALREADY_EXISTS", "ALREADY_EXISTS", "pooled by 2")
+		text := "a red car, a blue car!"
+		put := d.put(t, name, textDocument("a", text))
+		if n := put.Outcomes[0].Tokens; n != 3 { // 6 words, 5 of them kept, in pairs
+			t.Errorf("%d tokens", n)
+		}
+		got := &api.GetResponse{}
+		d.ask(t, "Get", &api.GetRequest{Collection: name, Ids: []string{"a"}, Codes: true}, got)
+		x := got.Documents[0]
+		d.put(t, name, &api.PutDocument{Id: "b", Text: x.Text, Codes: x.Codes, Spans: x.Spans})
+		a, b := &api.SearchResponse{}, &api.SearchResponse{}
+		d.ask(t, "Search", &api.SearchRequest{Collection: name, Text: "red", Explain: true}, a)
+		d.ask(t, "Rerank", &api.RerankRequest{Collection: name, Text: "red", Texts: []string{text}, Explain: true}, b)
+		if len(a.Hits) != 2 || len(b.Hits) != 1 || a.Hits[0].Score != a.Hits[1].Score || a.Hits[0].Score != b.Hits[0].Score {
+			t.Fatalf("%v\n%v", a, b)
+		}
+		for _, h := range append(a.Hits, b.Hits...) {
+			m := h.Alignments[0]
+			if s := x.Spans[m.Position]; m.Text != text[s.Start:s.End] || m.Text == "" || m.Text == "," {
+				t.Errorf("%v of %v", m, x.Spans)
+			}
+		}
+		for _, c := range []struct {
+			q       *api.CreateCollectionRequest
+			message string
+		}{
+			{&api.CreateCollectionRequest{Reduction: &api.Reduction{Pool: 17}}, "16"},
+			{&api.CreateCollectionRequest{Reduction: &api.Reduction{Keep: 1.5}}, "thousandths"},
+			{&api.CreateCollectionRequest{Encoder: "none", Width: 4, Reduction: &api.Reduction{Keep: .5}}, "no encoder"},
+		} {
+			c.q.Name = "x"
+			d.refuse(t, "CreateCollection", c.q, "INVALID_ARGUMENT", "INVALID", c.message)
+		}
+	})
+}
+
 func TestPutGet(t *testing.T) {
 	each(t, three, func(t *testing.T, d door) {
 		name := d.collection(t, &api.CreateCollectionRequest{})

@@ -52,6 +52,7 @@ func (s *Service) ServerOptions() []grpc.ServerOption {
 	recovered := recovery.WithRecoveryHandlerContext(s.recovered)
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes), grpc.MaxSendMsgSize(api.MaxMessageBytes),
+		grpc.StaticStreamWindowSize(shard.WindowBytes), grpc.StaticConnWindowSize(shard.WindowBytes), grpc.NumStreamWorkers(shard.StreamWorkers),
 		grpc.ForceServerCodecV2(counted{encoding.GetCodecV2(grpcproto.Name)}),
 		grpc.ChainUnaryInterceptor(refuseUnary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(refuseStream, recovery.StreamServerInterceptor(recovered)),
