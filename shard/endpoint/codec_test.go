@@ -139,7 +139,7 @@ func TestRecallTarget(t *testing.T) {
 		if len(c.Calibration) != 1 {
 			t.Errorf("created again: %v", c)
 		}
-		if s := search(&api.SearchRequest{RecallTarget: "0.9"}); !proto.Equal(s.Cascade, plans.Plans[0].Plan) || s.DocumentsScored > 18 {
+		if s := search(&api.SearchRequest{RecallTarget: "0.9", K: 3}); !proto.Equal(s.Cascade, plans.Plans[0].Plan) || s.DocumentsScored > 18 {
 			t.Errorf("%v", s)
 		}
 		if s := search(&api.SearchRequest{RecallTarget: "0.99"}); s.Plan != "exact" { // no plan reaches it
