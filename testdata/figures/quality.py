@@ -1,4 +1,4 @@
-"""Quality per byte: what a codec keeps of the ranking, end to end, and what it takes. Writes a JSON object a line, for plot.py.
+"""Quality per byte: what a codec keeps of the ranking, end to end, and what it takes. Writes a JSON object a line.
 
     quality.py NAME DIR QRELS [CODECS [POOLS]]      as: quality.py Cranfield V qrels.tsv int8,4bit,2bit 1,4,8
 
