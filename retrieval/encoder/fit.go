@@ -138,19 +138,24 @@ func (f *Fit) all() ([]float64, *mat.Dense) {
 			moments.SetSym(i, j, float64(f.sums[i*f.from+j])/(fitUnit*fitUnit)/float64(f.rows))
 		}
 	}
+	return falling(moments)
+}
+
+// falling returns the eigenvalues of a matrix, the greatest first, and their directions in the columns of another; nil where there are none.
+func falling(m *mat.SymDense) ([]float64, *mat.Dense) {
 	var eigen mat.EigenSym
-	if !eigen.Factorize(moments, true) {
+	if !eigen.Factorize(m, true) {
 		return nil, nil
 	}
 	var rising mat.Dense
 	eigen.VectorsTo(&rising)
-	values := eigen.Values(nil)
+	values, n := eigen.Values(nil), m.SymmetricDim()
 	slices.Reverse(values)
-	falling := mat.NewDense(f.from, f.from, nil)
-	for n := range f.from {
-		falling.SetCol(n, mat.Col(nil, f.from-1-n, &rising))
+	directions := mat.NewDense(n, n, nil)
+	for i := range n {
+		directions.SetCol(i, mat.Col(nil, n-1-i, &rising))
 	}
-	return values, falling
+	return values, directions
 }
 
 // rowOfWeights rounds a unit vector, whose sign is arbitrary: the first of its largest elements becomes positive.

@@ -84,18 +84,9 @@ func ritz(q, image, scratch *mat.Dense) []float64 {
 			small.SetSym(i, j, (inner.At(i, j)+inner.At(j, i))/2)
 		}
 	}
-	var eigen mat.EigenSym
-	eigen.Factorize(small, true) // of a symmetric matrix of finite numbers it does not fail
-	rising := eigen.Values(nil)
-	var vectors mat.Dense
-	eigen.VectorsTo(&vectors)
-	falling, values := mat.NewDense(block, block, nil), make([]float64, block)
-	for i := range block {
-		values[i] = rising[block-1-i]
-		falling.SetCol(i, mat.Col(nil, block-1-i, &vectors))
-	}
+	values, directions := falling(small) // of a symmetric matrix of finite numbers there are some
 	for _, x := range []*mat.Dense{q, image} {
-		scratch.Mul(x, falling)
+		scratch.Mul(x, directions)
 		x.Copy(scratch)
 	}
 	return values

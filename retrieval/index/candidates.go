@@ -40,10 +40,8 @@ func newContest(parts snapshot, n int) *contest {
 	return &contest{parts: parts, n: n, least: math.MinInt64}
 }
 
+// add adds a candidate. One below c.least, which could not stay, need not be added.
 func (c *contest) add(x candidate) {
-	if x.sum < c.least {
-		return
-	}
 	c.best = append(c.best, x)
 	if len(c.best) >= 2*c.n {
 		c.cut()

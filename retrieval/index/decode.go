@@ -1,11 +1,6 @@
 package index
 
-import (
-	"math"
-	"math/bits"
-
-	"ostraca/retrieval"
-)
+import "ostraca/retrieval"
 
 // Decode returns the vectors that codes stand for, rows of their width, of about unit length: of 8 bits the codes times their scale; of packed codecs the coarse vector of
 // a token's cluster and the difference from it, turned back by the inverse of the rotation. They are for people and other tools: no score is made of them, so they are float64
@@ -56,30 +51,5 @@ func addPacked(x []float32, c retrieval.Codes, t int) {
 			shift, part = shift+bits, part[n:]
 		}
 		x[i] += float32(float64(int(table[code])-128) * unit)
-	}
-}
-
-// unrotate turns x back: what rotate does, in the other order, for each of its steps is its own inverse.
-func unrotate(x []float32) {
-	size := 1 << (bits.Len(uint(len(x))) - 1)
-	unit := float32(1 / math.Sqrt(float64(size)))
-	rounds := rotations
-	if size == len(x) {
-		rounds = 2
-	}
-	for round := rounds - 1; round >= 0; round-- {
-		part := x[:size]
-		if round%2 == 1 {
-			part = x[len(x)-size:]
-		}
-		hadamard(part)
-		for i := range part {
-			part[i] = float32(part[i] * unit)
-		}
-		for i := range x {
-			if sign(round, i) {
-				x[i] = -x[i]
-			}
-		}
 	}
 }

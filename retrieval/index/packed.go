@@ -74,7 +74,7 @@ func quantizePacked(codec retrieval.Codec, x []float32, width int) retrieval.Cod
 
 // subtract takes the pooled vector i from x.
 func subtract(x []float32, p retrieval.Pooled, i int) {
-	unit := float32(float64(p.Scales[i]) / (127 * retrieval.MaxScale))
+	unit := float32(unitOf(p.Scales[i]))
 	row := p.Rows[i*retrieval.Stride(len(x)):]
 	for j := range x {
 		x[j] -= float32(float32(int(row[j])-128) * unit)
@@ -155,26 +155,50 @@ const rotations = 4
 // signs by a fixed hash, then a Walsh-Hadamard transform of the first and the last 2^n coordinates in turn. Sums and one product, each rounded by
 // itself, in fixed order: the same on every CPU.
 func rotate(x []float32) {
-	size := 1 << (bits.Len(uint(len(x))) - 1)
-	unit := float32(1 / math.Sqrt(float64(size)))
-	rounds := rotations
-	if size == len(x) {
-		rounds = 2
+	for round := range roundsOf(len(x)) {
+		turnSigns(x, round)
+		turnPart(x, round)
 	}
-	for round := range rounds {
-		part := x[:size]
-		if round%2 == 1 {
-			part = x[len(x)-size:]
+}
+
+// unrotate turns x back: the steps of rotate in the other order, each its own inverse.
+func unrotate(x []float32) {
+	for round := roundsOf(len(x)) - 1; round >= 0; round-- {
+		turnPart(x, round)
+		turnSigns(x, round)
+	}
+}
+
+// partOf returns the greatest power of two that so many coordinates have room for: that many are transformed at a time.
+func partOf(width int) int { return 1 << (bits.Len(uint(width)) - 1) }
+
+// roundsOf returns the number of rounds.
+func roundsOf(width int) int {
+	if partOf(width) == width {
+		return 2
+	}
+	return rotations
+}
+
+// turnSigns changes signs by a round's hash.
+func turnSigns(x []float32, round int) {
+	for i := range x {
+		if sign(round, i) {
+			x[i] = -x[i]
 		}
-		for i := range x {
-			if sign(round, i) {
-				x[i] = -x[i]
-			}
-		}
-		hadamard(part)
-		for i := range part {
-			part[i] = float32(part[i] * unit) // rounded by itself: what follows adds
-		}
+	}
+}
+
+// turnPart transforms the coordinates of a round, the first or the last ones.
+func turnPart(x []float32, round int) {
+	size := partOf(len(x))
+	unit, turned := float32(1/math.Sqrt(float64(size))), x[:size]
+	if round%2 == 1 {
+		turned = x[len(x)-size:]
+	}
+	hadamard(turned)
+	for i := range turned {
+		turned[i] = float32(turned[i] * unit) // rounded by itself: what follows adds
 	}
 }
 

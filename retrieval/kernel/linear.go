@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"math"
-	"unsafe"
-)
+import "math"
 
 // A document of one row has no maximum to take: the weighted sum of its products with the query's tokens is its product with the weighted sum of the tokens,
 // one row of large numbers instead of many of small ones, to the same integer. Documents of up to 256 tokens have one sketch, so most are scored like that.
@@ -75,20 +72,20 @@ func (l *linear) spread16() {
 		words[i/step*2*step+i%step] = d
 		words[i/step*2*step+step+i%step] = int16((x - int32(d)) >> 16)
 	}
-	l.digits = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 2*len(words))
+	l.digits = wordBytes(words)
 }
 
-// linear scores documents of one row each, a multiple of linearRows; their rows' numbers lie step numbers apart.
-func (c *Scan) linear(sums []int64, rows []byte, which []int32, step int) {
+// linear scores documents of one row each, a multiple of linearRows, given the numbers of their rows.
+func (c *Scan) linear(sums []int64, rows []byte, which []int32) {
 	stride := c.query.stride
 	if f := c.set.loops.linear; f != nil {
 		l := &c.sum
-		f(&sums[0], &rows[0], &which[0], 4*step, len(sums)/linearRows, stride, l.steps, int(l.mask), &l.digits[0], c.bias, scanAhead)
+		f(&sums[0], &rows[0], &which[0], len(sums)/linearRows, stride, l.steps, int(l.mask), &l.digits[0], c.bias, scanAhead)
 		return
 	}
 	for i := range sums {
 		sum := -c.bias
-		for j, x := range rows[int(which[i*step])*stride:][:stride] {
+		for j, x := range rows[int(which[i])*stride:][:stride] {
 			sum += int64(x) * int64(c.sum.total[j])
 		}
 		sums[i] = sum

@@ -72,7 +72,7 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 	}
 	for len(sums) > 0 {
 		if n := c.alone(starts); n > 0 {
-			c.linear(sums[:n], rows, starts, 1)
+			c.linear(sums[:n], rows, starts)
 			sums, starts = sums[n:], starts[n:]
 			continue
 		}
@@ -137,7 +137,7 @@ func (c *Scan) Gather(sums []int64, rows []byte, starts []int32, which []int32) 
 			continue
 		}
 		if n := c.pickedAlone(starts, which); n > 0 {
-			c.linear(sums[:n], rows, c.spans, 1)
+			c.linear(sums[:n], rows, c.spans)
 			sums, which = sums[n:], which[n:]
 			continue
 		}

@@ -32,12 +32,12 @@ type lineared struct {
 	acc           [linearRows][]VecVirtual
 }
 
-// linear sets 4 n sums to the product of one row each, less bias. The number of a row is step bytes behind that of the one before. Rows are of so many whole steps,
+// linear sets 4 n sums to the product of one row each, less bias. Rows are of so many whole steps,
 // and on 512 bits of as many bytes more as mask has bits. What lies ahead bytes further on is fetched.
 func linear(s linearShape) {
-	s.fn("linear", "func(sums *int64, rows *byte, which *int32, step int, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)")
+	s.fn("linear", "func(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)")
 	c := lineared{linearShape: s, digits: GP64(), ahead: gp("ahead"), mask: K()}
-	sums, which, step, mask, bias := gp("sums"), gp("which"), gp("step"), gp("mask"), YMM()
+	sums, which, mask, bias := gp("sums"), gp("which"), gp("mask"), YMM()
 	VPBROADCASTQ(argument("bias"), bias)
 	if s.regs == 1 {
 		KMOVQ(mask, c.mask)
@@ -45,16 +45,16 @@ func linear(s linearShape) {
 	Label("block")
 	for r := range c.rows {
 		c.rows[r] = GP64()
-		MOVLQSX(Mem{Base: which}, c.rows[r])
+		MOVLQSX(Mem{Base: which, Disp: 4 * r}, c.rows[r])
 		IMULQ(argument("stride"), c.rows[r])
 		ADDQ(argument("rows"), c.rows[r])
-		ADDQ(step, which)
 		c.acc[r] = make([]VecVirtual, s.planes)
 		for p := range c.acc[r] {
 			c.acc[r][p] = s.vec()[0]
 			VXORPS(c.acc[r][p], c.acc[r][p], c.acc[r][p])
 		}
 	}
+	ADDQ(Imm(4*linearRows), which)
 	left := GP64()
 	MOVQ(argument("digits"), c.digits)
 	MOVQ(argument("steps"), left)
