@@ -23,6 +23,19 @@ type bitmap []uint64
 
 func (b bitmap) has(i int) bool { return b != nil && b[i/64]>>(i%64)&1 != 0 }
 
+// count returns how many ordinals of a range are in b.
+func (b bitmap) count(from, to int) (n int) {
+	if b == nil {
+		return 0
+	}
+	for at := from; at < to; {
+		end := min(to, at/64*64+64)
+		n += bits.OnesCount64(b[at/64] >> (at % 64) << (64 - (end - at)))
+		at = end
+	}
+	return n
+}
+
 // lookup returns the ordinal of a living document.
 func (p part) lookup(id string) (int, bool) {
 	i, ok := p.find(id)
@@ -65,6 +78,16 @@ func (p part) alive(i int) int {
 		on = ^p.dead[at]
 	}
 	return min(64*at+bits.TrailingZeros64(on), len(p.records))
+}
+
+// deadSketches returns how many sketches the dead of a range have.
+func (p part) deadSketches(from, to int) (n int64) {
+	for at := from; at < to; at++ {
+		if p.dead.has(at) {
+			n += int64(p.sketch.length(at))
+		}
+	}
+	return n
 }
 
 // weight is what copying the living documents costs; capacity is the same of all documents.

@@ -66,12 +66,9 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 		return
 	}
 	starts = starts[:len(sums)+1]
-	c.check(rows, starts[0], starts[0])
-	for i := range sums {
-		c.check(rows, starts[i], starts[i+1])
-	}
 	for len(sums) > 0 {
 		if n := c.alone(starts); n > 0 {
+			c.check(rows, starts[0], starts[n])
 			c.linear(sums[:n], rows, starts)
 			sums, starts = sums[n:], starts[n:]
 			continue
@@ -79,6 +76,9 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 		n := 1
 		for n < len(sums) && int(starts[n+1]-starts[0])*c.query.stride <= c.atOnce() && c.alone(starts[n:min(n+linearRows+1, len(starts))]) == 0 {
 			n++
+		}
+		for i := range n {
+			c.check(rows, starts[i], starts[i+1])
 		}
 		switch {
 		case c.set.loops.scan == nil || n == 1 && c.large(starts[0], starts[1]):
