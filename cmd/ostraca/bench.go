@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type benchOptions struct {
 	queries   int
 	recall    int
 	targets   []string
+	plans     plans
 	ids       string
 	writes    int
 	served    servedOptions
@@ -67,11 +69,45 @@ func newBench(a *app) *cobra.Command {
 	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")
 	f.IntVar(&o.recall, "recall-queries", 20, "of those, how many to check against float32, which is slow; 0 checks none")
 	f.StringSliceVar(&o.targets, "targets", []string{"0.9", "0.95", "0.99", "exact"}, "recall targets to measure")
+	f.Var(&o.plans, "plans", "plans to measure beside the targets, each SKETCHED:SCORED, the documents that pass the two stages; 0 is all")
 	f.IntVar(&o.writes, "writes", 0, "also measure searches beside so many writes a second, each the replacement of a document")
 	o.served.register(f)
 	f.StringVar(&o.ids, "ids", "", "write the rows found to this file: a JSON object a line with recall_target, k and ids")
 	return c
 }
+
+// maxPlans bounds --plans.
+const maxPlans = 100
+
+// plans is --plans.
+type plans []retrieval.Plan
+
+// Set reads a list of plans, in place of an earlier one.
+func (p *plans) Set(text string) error {
+	*p = nil
+	for _, one := range strings.Split(text, ",") {
+		var x retrieval.Plan
+		sketched, scored, ok := strings.Cut(one, ":")
+		var errs [2]error
+		x.Sketched, errs[0] = strconv.Atoi(sketched)
+		x.Scored, errs[1] = strconv.Atoi(scored)
+		if !ok || errors.Join(errs[:]...) != nil {
+			return fmt.Errorf("%.40q: it must be two numbers, as in 400:60", one)
+		}
+		if err := x.Validate(); err != nil {
+			return err
+		}
+		if *p = append(*p, x); len(*p) > maxPlans {
+			return fmt.Errorf("more than %d plans", maxPlans)
+		}
+	}
+	return nil
+}
+
+func (p *plans) String() string { return "" }
+
+// Type is what help calls a value.
+func (p *plans) Type() string { return "list" }
 
 // maxWrites bounds --writes.
 const maxWrites = 100_000
@@ -200,13 +236,24 @@ func (b *bench) measure(ctx context.Context, r *benchReport) error {
 		return err
 	}
 	var found []idsLine
-	for _, target := range b.targets {
+	ask := func(target recallTarget, plan func(k int) retrieval.Plan) error {
 		for _, k := range []int{10, 100} {
-			result, ids, err := b.run(ctx, target, k)
+			result, ids, err := b.run(ctx, target, plan(k), k)
 			if err != nil {
 				return err
 			}
-			r.Results, found = append(r.Results, result), append(found, idsLine{recallTarget(target), k, ids})
+			r.Results, found = append(r.Results, result), append(found, idsLine{target, k, ids})
+		}
+		return nil
+	}
+	for _, t := range b.targets {
+		if err := ask(recallTargetOf(t), func(k int) retrieval.Plan { return b.plans.Plan(t, k) }); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.options.plans {
+		if err := ask(recallTarget(planJSON{p.Sketched, p.Scored}.String()), p.For); err != nil {
+			return err
 		}
 	}
 	r.PeakRSS = peakRSS() // of loading and searching: the float32 check comes after

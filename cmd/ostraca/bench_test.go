@@ -126,9 +126,13 @@ func TestBenchIndex(t *testing.T) {
 			}
 		}
 		third := filepath.Join(t.TempDir(), "3")
-		object(t, "bench", dir, "--codec", codec, "--queries", "20", "--targets", "exact", "--recall-queries", "0", "--ids", third)
-		if !reflect.DeepEqual(opened[6:], idsOf(t, third)) {
+		object(t, "bench", dir, "--codec", codec, "--queries", "20", "--targets", "exact", "--plans", "0:0,1:1", "--recall-queries", "0", "--ids", third)
+		ids := idsOf(t, third)
+		if len(ids) != 6 || !reflect.DeepEqual(opened[6:], ids[:2]) {
 			t.Error("in memory it finds other documents")
+		}
+		if !reflect.DeepEqual(ids[0]["ids"], ids[2]["ids"]) || reflect.DeepEqual(ids[0]["ids"], ids[4]["ids"]) || ids[2]["recall_target"] != "all" || ids[4]["recall_target"] != "1>1" {
+			t.Errorf("a plan of everything is not exact, or one of few documents is: %v, %v", ids[2]["recall_target"], ids[4]["recall_target"])
 		}
 	}
 }
@@ -223,6 +227,8 @@ func TestBenchRefuses(t *testing.T) {
 		{[]string{"bench", dir, "--build-only", "--index", t.TempDir(), "--queries", "9", "--ids", "x", "--writes", "3", "--targets", "exact", "--for", "1s"}, "leave out --for, --ids, --queries, --targets, --writes"},
 		{[]string{"bench", dir, "--build-only", "--index", t.TempDir(), "--nodes", "1"}, "--nodes"},
 		{[]string{"bench", dir, "--targets", "0.8"}, "0.8"},
+		{[]string{"bench", dir, "--plans", "40"}, "two numbers"},
+		{[]string{"bench", dir, "--plans", "40:-1"}, "0 or more"},
 		{[]string{"bench", dir, "--targets", "0.9,0.90"}, "twice"},
 		{[]string{"bench", dir, "--writes", "-1"}, "--writes"},
 		{[]string{"bench", dir, "--queries", "0"}, "--queries"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
@@ -99,17 +100,17 @@ func newStages(s retrieval.Stats, quantize []float64) stagesJSON {
 		microsJSON{sum / float64(len(quantize)), mean(s.Micros.Sketch), mean(s.Micros.Coarse), mean(s.Micros.Score)}}
 }
 
-// recallTarget is written as the number it is, or as "exact".
-type recallTarget retrieval.Target
+// recallTarget names what was asked for: a share of the exact answer, "exact", or a plan.
+type recallTarget string
 
-func (t recallTarget) String() string { return retrieval.Target(t).String() }
+func recallTargetOf(t retrieval.Target) recallTarget { return recallTarget(t.String()) }
 
-// MarshalJSON writes a number, or "exact".
+// MarshalJSON writes a share as the number it is.
 func (t recallTarget) MarshalJSON() ([]byte, error) {
-	if s := t.String(); t != recallTarget(retrieval.Exact) {
-		return []byte(s), nil
+	if _, err := strconv.ParseFloat(string(t), 64); err == nil {
+		return []byte(t), nil
 	}
-	return json.Marshal(t.String())
+	return json.Marshal(string(t))
 }
 
 // idsLine is a line of --ids.
@@ -164,7 +165,7 @@ func (a *app) printBench(r *benchReport) {
 		what = "also measured"
 	}
 	a.printf("queries of %.1f tokens; plans calibrated on %d queries, %s\n", r.QueryTokens, r.CalibratedOn.Queries, what)
-	a.printf("%-6s %4s %7s %7s %11s %9s %9s %9s   %s\n", "target", "k", "threads", "recall", "plan", "p50 ms", "p95 ms", "cpu ms", "of it us: query, sketches, coarse, tokens")
+	a.printf("%-8s %4s %7s %7s %11s %9s %9s %9s   %s\n", "target", "k", "threads", "recall", "plan", "p50 ms", "p95 ms", "cpu ms", "of it us: query, sketches, coarse, tokens")
 	for _, x := range r.Results {
 		recall, m := "-", x.Stats.Micros
 		for _, v := range []*float64{x.Recall10, x.Recall100} {
@@ -172,7 +173,7 @@ func (a *app) printBench(r *benchReport) {
 				recall = fmt.Sprintf("%.4f", *v)
 			}
 		}
-		a.printf("%-6s %4d %7d %7s %11s %9.3f %9.3f %9.3f   %.0f, %.0f, %.0f, %.0f\n", x.RecallTarget, x.K, x.Threads, recall, x.Plan, x.P50/1e3, x.P95/1e3, x.CPU/1e3,
+		a.printf("%-8s %4d %7d %7s %11s %9.3f %9.3f %9.3f   %.0f, %.0f, %.0f, %.0f\n", x.RecallTarget, x.K, x.Threads, recall, x.Plan, x.P50/1e3, x.P95/1e3, x.CPU/1e3,
 			m.Quantize, m.Sketch, m.Coarse, m.Score)
 	}
 	a.printServed(r)

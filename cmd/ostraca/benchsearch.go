@@ -32,9 +32,8 @@ func quiet() (again func()) {
 }
 
 // run asks every query for k documents, and measures: from float vectors to hits.
-func (b *bench) run(ctx context.Context, target retrieval.Target, k int) (benchResult, [][]int, error) {
-	r := benchResult{RecallTarget: recallTarget(target), K: k, Threads: b.app.workers()}
-	plan := b.plans.Plan(target, k)
+func (b *bench) run(ctx context.Context, target recallTarget, plan retrieval.Plan, k int) (benchResult, [][]int, error) {
+	r := benchResult{RecallTarget: target, K: k, Threads: b.app.workers()}
 	r.Plan = planJSON{plan.Sketched, plan.Scored}
 	for _, row := range b.queries[:min(warmup, len(b.queries))] {
 		if _, _, err := b.ask(ctx, row.Vectors, plan, k); err != nil {

@@ -168,7 +168,7 @@ func (b *bench) sideBySide(ctx context.Context, o servedOptions, target retrieva
 			}
 		}
 		for w, way := range ways {
-			out = append(out, servedResult{way.via, recallTarget(target), clients, len(took[w]), float64(len(took[w])) / spent[w],
+			out = append(out, servedResult{way.via, recallTargetOf(target), clients, len(took[w]), float64(len(took[w])) / spent[w],
 				eval.Percentile(took[w], .5), eval.Percentile(took[w], .99)})
 		}
 	}

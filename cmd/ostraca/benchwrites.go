@@ -45,7 +45,7 @@ func (b *bench) besideWrites(ctx context.Context, r *benchReport) error {
 		if err != nil {
 			return err
 		}
-		x.Via, x.RecallTarget, x.K = viaEngine, recallTarget(target), servedK
+		x.Via, x.RecallTarget, x.K = viaEngine, recallTargetOf(target), servedK
 		r.Writes = append(r.Writes, x)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (b *bench) servedBesideWrites(ctx context.Context, o servedOptions, cluster
 		if err != nil {
 			return err
 		}
-		x.Via, x.RecallTarget, x.K = viaRouter, recallTarget(target), servedK
+		x.Via, x.RecallTarget, x.K = viaRouter, recallTargetOf(target), servedK
 		r.Writes = append(r.Writes, x)
 	}
 	return nil
