@@ -42,6 +42,7 @@ const (
 const (
 	viaEngine = "engine"
 	viaRouter = "router"
+	viaIDs    = "ids"
 )
 
 // wanted reports whether a cluster is to be measured.
@@ -65,7 +66,7 @@ func (o *servedOptions) where(f *pflag.FlagSet) error {
 
 // servedResult is how one way of asking fared, over all rounds.
 type servedResult struct {
-	Via          string       `json:"via"` // engine: in this process; router: over gRPC, documents fetched too
+	Via          string       `json:"via"` // engine: in this process; router: over gRPC, documents fetched too; ids: over gRPC, ids and scores alone, as from the engine
 	RecallTarget recallTarget `json:"recall_target"`
 	Clients      int          `json:"clients"`
 	Searches     int          `json:"searches"`
@@ -131,10 +132,10 @@ func (b *bench) askEngine(target retrieval.Target) func(context.Context, int) er
 }
 
 // askRouter asks queries of a collection of a cluster.
-func (b *bench) askRouter(target retrieval.Target, collection string, cluster *remote) func(context.Context, int) error {
+func (b *bench) askRouter(target retrieval.Target, collection string, cluster *remote, idsOnly bool) func(context.Context, int) error {
 	sent := make([]*api.SearchRequest, len(b.queries))
 	for i, v := range b.queries {
-		sent[i] = &api.SearchRequest{Collection: collection, Tokens: wireVectors(v.Vectors, b.vectors.Width()), K: servedK, Unweighted: true, RecallTarget: target.String()}
+		sent[i] = &api.SearchRequest{Collection: collection, Tokens: wireVectors(v.Vectors, b.vectors.Width()), K: servedK, Unweighted: true, RecallTarget: target.String(), IdsOnly: idsOnly}
 	}
 	return func(ctx context.Context, i int) error {
 		_, err := cluster.Search(ctx, sent[i])
@@ -149,7 +150,8 @@ func (b *bench) sideBySide(ctx context.Context, o servedOptions, target retrieva
 		ask func(ctx context.Context, i int) error
 	}{
 		{viaEngine, b.askEngine(target)},
-		{viaRouter, b.askRouter(target, o.collection, cluster)},
+		{viaRouter, b.askRouter(target, o.collection, cluster, false)},
+		{viaIDs, b.askRouter(target, o.collection, cluster, true)},
 	}
 	bar := b.app.progress("side by side, "+target.String(), len(o.clients)*servedRounds*len(ways))
 	defer bar.end()

@@ -84,7 +84,7 @@ func (b *bench) servedBesideWrites(ctx context.Context, o servedOptions, cluster
 		return err
 	}
 	for _, target := range b.targets {
-		x, err := b.alternate(ctx, b.askRouter(target, o.collection, cluster), put)
+		x, err := b.alternate(ctx, b.askRouter(target, o.collection, cluster, false), put)
 		if err != nil {
 			return err
 		}
