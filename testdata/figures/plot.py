@@ -47,8 +47,8 @@ class Plot:
     def line(self, points, colour, dash=""):
         self.out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="{dash}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>')
 
-    def series(self, name, points, dash="", mark=True):
-        colour = COLOURS[self.named % len(COLOURS)]
+    def series(self, name, points, dash="", mark=True, colour=None):
+        colour = COLOURS[(self.named if colour is None else colour) % len(COLOURS)]
         at = [self.at(*p) for p in sorted(points)]
         self.line(at, colour, dash)
         if mark: self.out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in at]
@@ -66,12 +66,15 @@ def quality():
     """Share of float's nDCG@10 that is kept, by bytes a token."""
     whole = {"Cranfield": .4314, "SciFact": .7347}
     p = Plot("Quality per byte: nDCG@10 of that of float32 at 384, exact search", "bytes a token, both tiers (a scale of powers)", "share", [10, 20, 50, 100, 200, 500], [.9, .92, .94, .96, .98, 1, 1.02], False)
+    exact = [r for r in rows("quality.jsonl") if r["target"] == "exact"]
+    way = lambda r, pooled: f'{r["set"]} {r["width"]} {"2bit, pooled" if pooled else "codecs"}'
     series = {}
-    for r in rows("quality.jsonl"):
-        if r["target"] == "exact":
-            way = f'{r["codec"]} pooled' if r["pool"] > 1 or any(o["pool"] > 1 and o["set"] == r["set"] and o["codec"] == r["codec"] and o["width"] == r["width"] for o in rows("quality.jsonl")) else "codecs"
-            series.setdefault(f'{r["set"]} {r["width"]} {way}', []).append((r["bytes"], r["ndcg"] / whole[r["set"]]))
-    for name, points in series.items(): p.series(name, points)
+    for r in exact:
+        of = {r["pool"] > 1} | ({True} if (r["width"], r["codec"]) == (384, "2bit") else set())
+        for pooled in of: series.setdefault(way(r, pooled), []).append((r["bytes"], r["ndcg"] / whole[r["set"]]))
+    names = sorted({n.split(" ", 1)[1] for n in series})
+    for name in sorted(series, key=lambda n: (n.split(" ", 1)[1], n)):
+        p.series(name, series[name], "5 3" if name.startswith("Cranfield") else "", colour=names.index(name.split(" ", 1)[1]))
     p.write("quality.svg")
 
 
