@@ -131,14 +131,14 @@ func (c *Scan) Gather(sums []int64, rows []byte, starts []int32, which []int32) 
 		c.check(rows, starts[w], starts[w+1])
 	}
 	for len(sums) > 0 {
-		if first := which[0]; c.set.loops.scan == nil || c.large(starts[first], starts[first+1]) {
-			sums[0] = c.document(rows[int(starts[first])*c.query.stride:], int(starts[first+1]-starts[first]))
-			sums, which = sums[1:], which[1:]
-			continue
-		}
 		if n := c.pickedAlone(starts, which); n > 0 {
 			c.linear(sums[:n], rows, c.spans)
 			sums, which = sums[n:], which[n:]
+			continue
+		}
+		if first := which[0]; c.set.loops.scan == nil || c.large(starts[first], starts[first+1]) {
+			sums[0] = c.document(rows[int(starts[first])*c.query.stride:], int(starts[first+1]-starts[first]))
+			sums, which = sums[1:], which[1:]
 			continue
 		}
 		n, size := 0, 0
