@@ -38,7 +38,8 @@ func (b Bytes) Times(n int64) Bytes {
 // All returns the sum of the tiers.
 func (b Bytes) All() int64 { return b.Resident() + b.Fine }
 
-// Resident returns what every search reads: all but the codes of tokens, of which it reads those of its candidates.
+// Resident returns what every search reads: all but the codes of tokens, of which it reads those of its candidates. (Their scales and clusters stay in
+// memory too.)
 func (b Bytes) Resident() int64 { return b.Sketch + b.Coarse + b.Starts }
 
 // Estimate returns what so many documents take that have so many tokens together, as if all were equally long: it is exact but for the vectors of a few tokens, of which

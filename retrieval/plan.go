@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -151,7 +150,7 @@ func (c Calibration) Validate() error {
 }
 
 // Default is the calibration of a collection that was not calibrated: what reaches the targets on collections of some thousand documents, with some to
-// spare (docs/performance.md).
+// spare.
 var Default = Calibration{
 	{Recall90, 10, Plan{200, 30}}, {Recall95, 10, Plan{400, 60}}, {Recall99, 10, Plan{1000, 150}},
 	{Recall90, 100, Plan{800, 200}}, {Recall95, 100, Plan{1200, 300}}, {Recall99, 100, Plan{3000, 600}},
@@ -253,7 +252,7 @@ func (c *calibrating) step(width, at int) Plan { return Plan{width * ladder[at],
 // cheapest returns the cheapest plan of the ladder that reaches the target; none where exact costs no more.
 func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 	var best Plan
-	least := int64(math.MaxInt64)
+	least := c.cost
 	for _, w := range widths {
 		lo, hi := 0, len(ladder)
 		for lo < hi { // what keeps more finds more
@@ -272,7 +271,7 @@ func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 			continue
 		}
 		p := c.step(w, lo)
-		if m := c.seen[p]; m.cost < min(least, c.cost) {
+		if m := c.seen[p]; m.cost < least {
 			best, least = p, m.cost
 		}
 	}

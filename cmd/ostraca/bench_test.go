@@ -256,6 +256,14 @@ func TestBenchWrites(t *testing.T) {
 	}
 }
 
+// TestBenchPrintsExact: without a target there is nothing to calibrate, and what was measured is printed all the same.
+func TestBenchPrintsExact(t *testing.T) {
+	code, out, err := command("bench", benchVectors(t, 30, 4, 8), "--targets", "exact", "--recall-queries", "0")
+	if code != 0 || strings.Contains(out, "calibrated") || strings.Count(out, "\nexact ") != 2 {
+		t.Errorf("exit %d: %s%s", code, out, err)
+	}
+}
+
 // TestPace: what fails is told, and nothing more is put.
 func TestPace(t *testing.T) {
 	broken := errors.New("broken")

@@ -18,12 +18,7 @@ import (
 
 // This file has the plans by which bench reaches its recall targets: measured once, on queries that are not the measured ones, and kept beside the index.
 
-const (
-	calibrationFile = "calibration.json"
-
-	minCalibration = 50  // queries; with fewer that are not measured, all are used
-	maxCalibration = 200 // queries: more would make plans no better, and take longer
-)
+const calibrationFile = "calibration.json"
 
 // calibrationJSON is the file: plans, and what they are of. One that is of something else is made anew.
 type calibrationJSON struct {
@@ -57,7 +52,7 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 		return nil
 	}
 	rows, heldOut := b.others, true
-	if len(rows) < minCalibration {
+	if len(rows) < minCalibration { // then all are used
 		rows, heldOut = append(append([]dataset.Row{}, b.queries...), b.others...), false
 	}
 	asked := make([]dataset.Row, min(maxCalibration, len(rows)))

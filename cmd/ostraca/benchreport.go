@@ -157,14 +157,17 @@ func (a *app) printBench(r *benchReport) {
 	a.printf("%d documents, %d tokens x %d; codec %s, kernel %s\n", r.Documents, r.Tokens, r.Width, r.Codec, r.Kernel)
 	a.printf("built in %.2f s; bytes a token: %.1f resident, %.1f in memory, %.1f on disk (%.1f sketch, %.1f coarse, %.1f fine, %.1f starts); peak resident %.0f MB\n",
 		r.BuildS, r.BytesPerMemory, r.BytesPerLoaded, r.BytesPerDisk, r.Tiers.Sketch, r.Tiers.Coarse, r.Tiers.Fine, r.Tiers.Starts, r.PeakRSS)
-	if r.CalibratedOn == nil {
+	if len(r.Results) == 0 { // --build-only
 		return
 	}
-	what := "held out"
-	if !r.CalibratedOn.HeldOut {
-		what = "also measured"
+	plans := ""
+	if c := r.CalibratedOn; c != nil {
+		plans = fmt.Sprintf("; plans calibrated on %d queries, held out", c.Queries)
+		if !c.HeldOut {
+			plans = fmt.Sprintf("; plans calibrated on %d queries, also measured", c.Queries)
+		}
 	}
-	a.printf("queries of %.1f tokens; plans calibrated on %d queries, %s\n", r.QueryTokens, r.CalibratedOn.Queries, what)
+	a.printf("queries of %.1f tokens%s\n", r.QueryTokens, plans)
 	a.printf("%-8s %4s %7s %7s %11s %9s %9s %9s   %s\n", "target", "k", "threads", "recall", "plan", "p50 ms", "p95 ms", "cpu ms", "of it us: query, sketches, coarse, tokens")
 	for _, x := range r.Results {
 		recall, m := "-", x.Stats.Micros

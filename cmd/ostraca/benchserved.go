@@ -12,6 +12,7 @@ import (
 	"ostraca/api"
 	"ostraca/ops/eval"
 	"ostraca/retrieval"
+	"ostraca/shard/endpoint"
 )
 
 // This file measures what the way through a router costs: the same vectors and queries, asked of a cluster and of the engine in this process,
@@ -97,7 +98,7 @@ func (b *bench) served(ctx context.Context, o servedOptions, r *benchReport) (er
 		}
 		o.collection, r.Nodes, r.Shards = collection, len(status.Nodes), len(status.Shards)
 		// the plans of the engine: then both do the same work
-		if _, err := cluster.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: collection, Calibration: wireCalibration(b.plans.Complete())}); err != nil {
+		if _, err := cluster.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: collection, Calibration: &api.Calibration{Plans: endpoint.ToCalibration(b.plans.Complete())}}); err != nil {
 			return err
 		}
 		for _, target := range b.targets {
@@ -112,14 +113,6 @@ func (b *bench) served(ctx context.Context, o servedOptions, r *benchReport) (er
 		}
 		return b.servedBesideWrites(ctx, o, cluster, r)
 	})
-}
-
-func wireCalibration(c retrieval.Calibration) *api.Calibration {
-	out := &api.Calibration{}
-	for _, x := range c {
-		out.Plans = append(out.Plans, &api.Calibrated{RecallTarget: x.Target.String(), K: uint32(x.K), Plan: &api.Plan{Sketched: uint32(x.Plan.Sketched), Scored: uint32(x.Plan.Scored)}})
-	}
-	return out
 }
 
 // askEngine asks queries of the engine in this process.

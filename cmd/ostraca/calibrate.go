@@ -13,14 +13,15 @@ import (
 	"ostraca/api"
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
+	"ostraca/shard/endpoint"
 )
 
 // This file measures by which plans a collection of a live cluster reaches recall targets, and installs them.
 
 const (
-	fewQuestions       = 50  // below which a calibration is warned of
-	calibrationQueries = 200 // asked, unless --limit says otherwise: more make plans little better
-	calibrationBatch   = 64  // of them sent together
+	minCalibration   = 50  // queries: plans measured on fewer fit others badly
+	maxCalibration   = 200 // queries, unless --limit says otherwise: more make plans little better, and take longer
+	calibrationBatch = 64  // of them sent together
 )
 
 type calibrateOptions struct {
@@ -49,7 +50,7 @@ func newCollectionCalibrate(a *app) *cobra.Command {
 	f := c.Flags()
 	o.register(f)
 	f.StringVar(&o.queries, "queries", "", "questions: a .jsonl file, a BEIR directory, or a directory of token vectors with queries (default: first sentences of documents)")
-	f.IntVar(&o.limit, "limit", calibrationQueries, "questions to ask, spread over those that there are")
+	f.IntVar(&o.limit, "limit", maxCalibration, "questions to ask, spread over those that there are")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only measure")
 	o.text.registerQuery(c)
 	o.text.registerWeights(c)
@@ -102,18 +103,16 @@ func (a *app) calibrate(ctx context.Context, o calibrateOptions) error {
 	if len(others) > 0 {
 		c = newCalibrator(r, o.collection, others)
 	}
-	in := &api.Calibration{}
 	for _, p := range plans {
 		reached, err := c.reached(ctx, p)
 		if err != nil {
 			return err
 		}
 		out.Plans = append(out.Plans, reached)
-		in.Plans = append(in.Plans, &api.Calibrated{RecallTarget: p.Target.String(), K: uint32(p.K), Plan: wirePlan(p.Plan)})
 	}
 	if !o.dryRun {
 		if err := r.persist(ctx, func(ctx context.Context) error {
-			_, err := r.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: o.collection, Calibration: in})
+			_, err := r.ChangeCollection(ctx, &api.ChangeCollectionRequest{Collection: o.collection, Calibration: &api.Calibration{Plans: endpoint.ToCalibration(plans)}})
 			return err
 		}); err != nil {
 			return err
@@ -136,10 +135,6 @@ func halve[T any](all []T) (even, odd []T) {
 		}
 	}
 	return even, odd
-}
-
-func wirePlan(p retrieval.Plan) *api.Plan {
-	return &api.Plan{Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
 }
 
 func (a *app) printCalibration(c calibratedJSON) {
@@ -194,7 +189,7 @@ func (r *remote) questions(ctx context.Context, o calibrateOptions, c *api.Colle
 // sentences returns the first sentences of documents, so many at most.
 func (r *remote) sentences(ctx context.Context, o calibrateOptions) ([]query, error) {
 	var out []query
-	in := &api.ListRequest{Collection: o.collection, Limit: uint32(min(o.limit, calibrationQueries))}
+	in := &api.ListRequest{Collection: o.collection, Limit: uint32(min(o.limit, maxCalibration))}
 	for {
 		var page *api.ListResponse
 		err := r.persist(ctx, func(ctx context.Context) (err error) {
@@ -245,8 +240,8 @@ func (c *calibrator) measure(ctx context.Context) (retrieval.Calibration, error)
 		c.numbers[&queries[i].Weights[0]] = i
 	}
 	fmt.Fprintf(c.app.err, "asking %s, exactly and by plans\n", plural(len(queries), "question"))
-	if len(queries) < fewQuestions {
-		fmt.Fprintf(c.app.err, "%s: plans measured on fewer than %d fit other questions badly\n", plural(len(queries), "question"), fewQuestions)
+	if len(queries) < minCalibration {
+		fmt.Fprintf(c.app.err, "%s: plans measured on fewer than %d fit other questions badly\n", plural(len(queries), "question"), minCalibration)
 	}
 	out, err := retrieval.Calibrate(ctx, c, queries)
 	if err != nil {
@@ -286,7 +281,7 @@ func (c *calibrator) ask(ctx context.Context, a asking) ([]retrieval.Answer, err
 	for batch := range slices.Chunk(c.questions, calibrationBatch) {
 		in := &api.SearchBatchRequest{Collection: c.collection}
 		for _, q := range batch {
-			in.Searches = append(in.Searches, &api.SearchRequest{Text: q.Text, Tokens: q.Tokens, QueryTokens: q.QueryTokens, Unweighted: q.Unweighted, IdsOnly: true, K: uint32(a.k), Plan: wirePlan(a.plan)})
+			in.Searches = append(in.Searches, &api.SearchRequest{Text: q.Text, Tokens: q.Tokens, QueryTokens: q.QueryTokens, Unweighted: q.Unweighted, IdsOnly: true, K: uint32(a.k), Plan: endpoint.ToPlan(a.plan)})
 		}
 		var found *api.SearchBatchResponse
 		err := c.persist(ctx, func(ctx context.Context) (err error) {

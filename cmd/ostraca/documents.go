@@ -12,6 +12,7 @@ import (
 	"ostraca/api"
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
+	"ostraca/shard/endpoint"
 )
 
 // This file turns documents of the public contract into those of files and screens, and back.
@@ -49,28 +50,15 @@ func spansOf(all []*api.Span) []retrieval.Span {
 	return out
 }
 
-func codesOf(c *api.Codes) *retrieval.Codes {
-	if c == nil {
-		return nil
-	}
-	out := &retrieval.Codes{Codec: retrieval.Codec(c.Codec), Width: int(c.Width), Rows: c.Rows, Scales: retrieval.ParseScales(c.Scales), Clusters: c.Clusters}
-	out.Coarse = retrieval.Pooled{Rows: c.Coarse, Scales: retrieval.ParseScales(c.CoarseScales)}
-	out.Sketch = retrieval.Pooled{Rows: c.Sketch, Scales: slices.Repeat([]uint16{uint16(c.SketchScale)}, len(c.Sketch)/max(1, retrieval.Stride(out.Width)))}
-	return out
-}
-
 // storedOf is a document as an export writes it.
-func storedOf(d *api.Document) dataset.Stored {
-	return dataset.Stored{Document: dataset.Document{ID: d.Id, Text: d.Text, Fields: fieldsOf(d.Fields)}, Codes: codesOf(d.Codes), Spans: spansOf(d.Spans)}
-}
-
-func wireCodes(c *retrieval.Codes) *api.Codes {
-	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: retrieval.AppendScales([]byte{}, c.Scales),
-		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: retrieval.AppendScales([]byte{}, c.Coarse.Scales), Sketch: c.Sketch.Rows}
-	if c.Sketch.Len() > 0 {
-		out.SketchScale = uint32(c.Sketch.Scales[0])
+func storedOf(d *api.Document) (dataset.Stored, error) {
+	out := dataset.Stored{Document: dataset.Document{ID: d.Id, Text: d.Text, Fields: fieldsOf(d.Fields)}, Spans: spansOf(d.Spans)}
+	if d.Codes == nil {
+		return out, nil
 	}
-	return out
+	codes, err := endpoint.CodesOf(d.Codes)
+	out.Codes = &codes
+	return out, err
 }
 
 func wireSpans(all []retrieval.Span) []*api.Span {
@@ -126,7 +114,7 @@ func (a *app) printWhole(d *api.Document) {
 	if fields := describeFields(fieldsOf(d.Fields)); fields != "" {
 		a.printf("    %s\n", p.dim.Sprint(fields))
 	}
-	if c := codesOf(d.Codes); c != nil {
-		a.printf("    %d tokens x %d, codec %s\n", c.Len(), c.Width, c.Codec)
+	if c := d.Codes; c != nil {
+		a.printf("    %d tokens x %d, codec %s\n", len(c.Scales)/2, c.Width, c.Codec)
 	}
 }

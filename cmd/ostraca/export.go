@@ -146,7 +146,7 @@ func (r *remote) stream(ctx context.Context, o exportOptions, c *api.Collection)
 			before := in.Cursor
 			err := r.exportFrom(ctx, in, func(d *api.Document) bool {
 				bar.add(1)
-				stopped = !yield(storedOf(d), nil)
+				stopped = !yield(storedOf(d))
 				return !stopped
 			})
 			if err != nil && in.Cursor != before {

@@ -17,6 +17,7 @@ import (
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
 	"ostraca/shard"
+	"ostraca/shard/endpoint"
 )
 
 // This file brings a data set into a collection: it reads, looks what is there already, and writes what is not.
@@ -35,7 +36,7 @@ type loader struct {
 	loadOptions
 	path   string
 	total  int
-	tokens int64 // of all documents; 0: not known
+	tokens int64 // of all documents, as the collection keeps them; 0: not known
 	to     *api.Collection
 	made   bool  // the collection is this load's
 	unfit  error // why no text can be encoded for the collection
@@ -82,6 +83,9 @@ func (r *remote) loader(ctx context.Context, path string, o loadOptions) (l *loa
 	}
 	if takes := int(max(l.to.Width, l.to.VectorWidth)); width != 0 && width != takes {
 		return nil, fmt.Errorf("%s has vectors that are %d wide, and %q takes %d: load them into a collection created with --encoder none --width %d: %w", path, width, o.collection, takes, width, retrieval.ErrInvalid)
+	}
+	if l.to.Reduction != nil {
+		l.tokens = 0 // how many are kept of them, the first documents tell
 	}
 	if width == 0 {
 		l.unfit, err = r.encodes(ctx, l.to)
@@ -283,12 +287,10 @@ func (x item) same(d *api.Document) bool {
 	if x.Codes == nil {
 		return true
 	}
-	c := codesOf(d.Codes)
-	if c == nil {
+	if d.Codes == nil {
 		return x.Codes.Len() == 0
 	}
-	a, b := wireCodes(new(c.Bare())), wireCodes(new(x.Codes.Bare()))
-	return proto.Equal(a, b) && slices.Equal(spansOf(d.Spans), x.Spans)
+	return proto.Equal(d.Codes, endpoint.ToCodes(x.Codes.Bare())) && slices.Equal(spansOf(d.Spans), x.Spans) // an answer's codes are bare
 }
 
 // reject notes a row that is not loaded.

@@ -117,6 +117,14 @@ func TestExportDigest(t *testing.T) {
 	}
 }
 
+// TestLoadReducedForecast: what is forecast of vectors that a collection reduces is of those that it keeps.
+func TestLoadReducedForecast(t *testing.T) {
+	v := object(t, "load", benchVectors(t, 60, 1, 8), "-c", "reduced-forecast", "--create", "--encoder", "none", "--pool", "4", "--router", sharedRouter(t))
+	if f := v["forecast"].(map[string]any); f["tokens"].(float64) > 1.1*v["tokens"].(float64) {
+		t.Errorf("forecast %v, loaded %v", f, v["tokens"])
+	}
+}
+
 // TestLoadSplit: a text over the limit becomes passages that say where they stand in it, and a second load finds them.
 func TestLoadSplit(t *testing.T) {
 	if kernel.Best().Name() == "go" {

@@ -12,6 +12,7 @@ import (
 	"ostraca/retrieval"
 	"ostraca/retrieval/index"
 	"ostraca/shard"
+	"ostraca/shard/endpoint"
 )
 
 // put writes a batch under one operation id, until every document of it was written or refused.
@@ -99,7 +100,7 @@ func (l *loader) settle(ctx context.Context, batch []item, outcomes []*api.Write
 func (x item) wire() *api.PutDocument {
 	d := &api.PutDocument{Id: x.ID, Text: x.Text, Fields: x.fields, Spans: wireSpans(x.Spans)}
 	if x.Codes != nil {
-		d.Codes = wireCodes(x.Codes)
+		d.Codes = endpoint.ToCodes(*x.Codes)
 	}
 	if x.vectors != nil {
 		d.Tokens = wireVectors(x.vectors, x.width)

@@ -51,7 +51,7 @@ func (c *contest) cut() {
 	worst, kept := c.nth(), 0
 	for _, x := range c.best {
 		c.best[kept] = x
-		if x.sum > worst.sum || x.sum == worst.sum && !c.parts.better(worst, x) {
+		if !c.parts.better(worst, x) {
 			kept++
 		}
 	}

@@ -67,7 +67,7 @@ func New(width int, o Options) (*Index, error) {
 		o.Kernel = kernel.Best()
 	}
 	x := &Index{codec: o.Codec, clock: o.Clock, width: width, threads: o.Threads, kernel: o.Kernel, memory: o.Memory, step: stepWork, numbering: new(Numbering)}
-	x.limit = maxMerged / (o.Codec.RowBytes(width) + 3 + retrieval.Stride(width)/o.Codec.Pool(width)) // with scale, cluster and coarse vectors
+	x.limit = maxMerged / int(o.Codec.Bytes(width, retrieval.SketchTokens).All()/retrieval.SketchTokens)
 	x.merger = newMerger(o.Merging, &x.writing)
 	x.state.Store(new(snapshot))
 	return x, nil

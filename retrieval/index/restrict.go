@@ -50,7 +50,7 @@ func (v View) Unknown(known Set) iter.Seq2[uint32, string] {
 }
 
 // Restrict returns a view of those documents alone whose numbers are in keep: a search of it, by whatever plan, is one of an index that never held
-// others. Where no more of them are left than a plan scores, all of them are scored.
+// others. Where no more of them are left than either number of a plan, all of them are scored.
 func (v View) Restrict(keep Set) View {
 	parts := make(snapshot, len(v.parts))
 	for i, p := range v.parts {

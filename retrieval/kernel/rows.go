@@ -19,9 +19,6 @@ var geluPolynomial = [...]float32{0.156902, -0.0771725029, 0.054823339, -0.04054
 // expPolynomial gives 2^f for f in [-1/2, 1/2], relative error below 2.7e-6.
 var expPolynomial = [...]float32{0.9999993, 0.69312185, 0.24024746, 0.055917572, 0.009569927}
 
-// Log2E is what Softmax wants its scale multiplied by.
-const Log2E = float32(math.Log2E)
-
 // Affine is what turns integer sums of a linear layer into floats: per output channel, padded to 16.
 type Affine struct {
 	Scale, Bias []float32
@@ -140,7 +137,7 @@ func (s *Set) Quantize16(dst []int16, ldd int, x []float32, ldx int, inv float32
 
 func saturate16(v int32) int16 { return int16(min(max(v, math.MinInt16), math.MaxInt16)) }
 
-// Softmax sets p = round(32767 * softmax(c * scale / Log2E)) over the first n scores of one row, from the last 16 of which at
+// Softmax sets p = round(32767 * softmax(c * scale * ln 2)) over the first n scores of one row, from the last 16 of which at
 // most 15 are padding; p of the padding is 0. Scores must lie within -2^30 and 2^30. c is overwritten.
 func (s *Set) Softmax(p []int16, c []int32, n int, scale float32) {
 	count := steps(len(c))

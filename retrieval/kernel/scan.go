@@ -27,7 +27,7 @@ const (
 	scanAlone  = 2048
 )
 
-// Scan scores many small documents against one query, without scales and positions: the coarse tiers. It holds scratch, so one goroutine uses it.
+// Scan scores many small documents against one query, without scales and positions: the sketches. It holds scratch, so one goroutine uses it.
 //
 // A document's score is the sum over query tokens t of weights[t] * max over its rows of dot(q[t], row - 128), in 64 bits: docs/score.md.
 type Scan struct {

@@ -134,9 +134,7 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 		if r := c.Reduction; !r.IsZero() {
 			x.Reduction = &api.Reduction{Pool: uint32(r.Pool), DropPunctuation: r.DropPunctuation, Keep: r.Share()}
 		}
-		for _, p := range c.Calibration {
-			x.Calibration = append(x.Calibration, &api.Calibrated{RecallTarget: p.Target.String(), K: uint32(p.K), Plan: toPlan(p.Plan)})
-		}
+		x.Calibration = ToCalibration(c.Calibration)
 		var sum shard.CollectionStatus
 		for _, r := range furthest {
 			for _, held := range r.Collections {
@@ -171,6 +169,14 @@ func (s *Service) changeCollection(ctx context.Context, q *api.ChangeCollectionR
 
 func reductionOf(in *api.Reduction) (shard.Reduction, error) {
 	return shard.NewReduction(int(in.GetPool()), in.GetDropPunctuation(), in.GetKeep())
+}
+
+// ToCalibration returns plans as the contract has them.
+func ToCalibration(c retrieval.Calibration) (out []*api.Calibrated) {
+	for _, x := range c {
+		out = append(out, &api.Calibrated{RecallTarget: x.Target.String(), K: uint32(x.K), Plan: ToPlan(x.Plan)})
+	}
+	return out
 }
 
 func calibrationOf(in *api.Calibration) (retrieval.Calibration, error) {

@@ -74,7 +74,7 @@ func toDocument(d *shard.Found, codes bool) (*api.Document, error) {
 	}
 	out := &api.Document{Id: d.ID, Text: toText(d.Text), Fields: fields, Version: d.Version}
 	if codes {
-		out.Codes = toCodes(d.Codes.Bare())
+		out.Codes = ToCodes(d.Codes.Bare())
 		for _, s := range d.Spans {
 			out.Spans = append(out.Spans, toSpan(s))
 		}
@@ -82,7 +82,8 @@ func toDocument(d *shard.Found, codes bool) (*api.Document, error) {
 	return out, nil
 }
 
-func toCodes(c retrieval.Codes) *api.Codes {
+// ToCodes returns codes as the contract has them.
+func ToCodes(c retrieval.Codes) *api.Codes {
 	out := &api.Codes{Codec: string(c.Codec), Width: uint32(c.Width), Rows: c.Rows, Scales: retrieval.AppendScales(nil, c.Scales),
 		Clusters: c.Clusters, Coarse: c.Coarse.Rows, CoarseScales: retrieval.AppendScales(nil, c.Coarse.Scales), Sketch: c.Sketch.Rows}
 	if c.Sketch.Len() > 0 {
@@ -112,7 +113,7 @@ func inputOf(d *api.PutDocument) (shard.Input, error) {
 		in.Vectors, in.Width, err = vectorsOf(d.GetTokens())
 	}
 	if err == nil {
-		in.Codes, err = codesOf(d.GetCodes())
+		in.Codes, err = CodesOf(d.GetCodes())
 	}
 	if err != nil {
 		return in, fmt.Errorf("document %q: %w", in.ID, err)
@@ -151,7 +152,8 @@ func vectorsOf(tokens []*api.Vector) ([]float32, int, error) {
 	return out, width, nil
 }
 
-func codesOf(c *api.Codes) (retrieval.Codes, error) {
+// CodesOf returns the codes of a message, none of nil. Whether they are valid is for retrieval.Document.Validate to tell; errors wrap retrieval.ErrInvalid.
+func CodesOf(c *api.Codes) (retrieval.Codes, error) {
 	if c == nil {
 		return retrieval.Codes{}, nil
 	}

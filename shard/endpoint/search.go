@@ -65,7 +65,8 @@ func planOf(p *api.Plan) retrieval.Plan {
 	return retrieval.Plan{Sketched: int(p.GetSketched()), Scored: int(p.GetScored())}
 }
 
-func toPlan(p retrieval.Plan) *api.Plan {
+// ToPlan returns a plan as the contract has it.
+func ToPlan(p retrieval.Plan) *api.Plan {
 	return &api.Plan{Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
 }
 
@@ -140,7 +141,7 @@ func toStats(s retrieval.Stats, p retrieval.Plan) *api.SearchStats {
 		CoarseScored: uint64(s.Coarse), SketchUs: uint32(s.Micros.Sketch), CoarseUs: uint32(s.Micros.Coarse), ScoreUs: uint32(s.Micros.Score),
 	}
 	if !p.Exact() {
-		out.Plan, out.Cascade = "cascade", toPlan(p)
+		out.Plan, out.Cascade = "cascade", ToPlan(p)
 	}
 	return out
 }

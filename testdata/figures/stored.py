@@ -45,7 +45,8 @@ def settled():
 
 def measure(name, folder, codec):
     docs = [json.loads(line) for line in open(f"{folder}/docs.jsonl")]
-    tokens = ostraca("bench", folder, "--codec", codec, "--index", tempfile.mkdtemp(), "--build-only")
+    with tempfile.TemporaryDirectory() as d:
+        tokens = ostraca("bench", folder, "--codec", codec, "--build-only", "--index", f"{d}/index")
     with tempfile.TemporaryDirectory() as d:
         run = lambda *a: subprocess.Popen([OSTRACA, *a], stderr=subprocess.DEVNULL)
         started = [run("node", "--id", "n1", "--dir", d, "--listen", NODE, "--http", NODE_HTTP, "--bootstrap-expect", "1", "--replicas", "1", "--shards", "1"),

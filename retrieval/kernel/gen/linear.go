@@ -112,7 +112,7 @@ func (c *lineared) multiply(part bool) {
 	}
 }
 
-// sums folds the planes and the lanes of every row to 64 bits: a register of four sums. Lanes of 32 bits hold every sum up to there (Scan.spread).
+// sums folds the planes and the lanes of every row to 64 bits: a register of four sums. Lanes of 32 bits hold every sum up to there (linear.spread8, spread16).
 func (c *lineared) sums() VecVirtual {
 	var total [linearRows]VecVirtual
 	for r, acc := range c.acc {
