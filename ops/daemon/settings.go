@@ -33,7 +33,7 @@ type setting struct {
 }
 
 // needs says what a type of flag takes.
-var needs = map[string]string{"bool": "true or false", "int": "a whole number", "duration": "a duration with its unit, such as 500ms or 10s"}
+var needs = map[string]string{"bool": "true or false", "int": "a whole number, without a unit", "duration": "a duration with its unit, such as 500ms or 10s"}
 
 func (v setting) Set(text string) error {
 	if err := v.Value.Set(text); err != nil {

@@ -159,14 +159,16 @@ func TestScanRefuses(t *testing.T) {
 		c := s.NewScan(codes(rng, 8), []uint16{1}, 8)
 		rows := make([]byte, 24)
 		for name, f := range map[string]func(){
-			"a row that is not there":    func() { c.Documents(make([]int64, 1), rows, []int32{2, 4}) },
-			"an end before its start":    func() { c.Documents(make([]int64, 2), rows, []int32{2, 1, 3}) },
-			"a row before the first":     func() { c.Documents(make([]int64, 1), rows, []int32{-1, 1}) },
-			"too few starts":             func() { c.Documents(make([]int64, 1), rows, []int32{0}) },
-			"a picked row, not there":    func() { c.Gather(make([]int64, 1), rows, []int32{0, 4}, []int32{0}) },
-			"a picked document, neither": func() { c.Gather(make([]int64, 1), rows, []int32{0, 3}, []int32{1}) },
-			"a place before the first":   func() { c.Gather(make([]int64, 1), rows, []int32{0, 3}, []int32{-1}) },
-			"more picked than sums":      func() { c.Gather(make([]int64, 1)[:1:1], rows, []int32{0, 3}, []int32{0, 0}) },
+			"a row that is not there":           func() { c.Documents(make([]int64, 1), rows, []int32{2, 4}) },
+			"an end before its start":           func() { c.Documents(make([]int64, 2), rows, []int32{2, 1, 3}) },
+			"a row before the first":            func() { c.Documents(make([]int64, 1), rows, []int32{-1, 1}) },
+			"single rows, the last not there":   func() { c.Documents(make([]int64, 4), rows, []int32{0, 1, 2, 3, 4}) },
+			"single rows, the first before all": func() { c.Documents(make([]int64, 4), rows, []int32{-1, 0, 1, 2, 3}) },
+			"too few starts":                    func() { c.Documents(make([]int64, 1), rows, []int32{0}) },
+			"a picked row, not there":           func() { c.Gather(make([]int64, 1), rows, []int32{0, 4}, []int32{0}) },
+			"a picked document, neither":        func() { c.Gather(make([]int64, 1), rows, []int32{0, 3}, []int32{1}) },
+			"a place before the first":          func() { c.Gather(make([]int64, 1), rows, []int32{0, 3}, []int32{-1}) },
+			"more picked than sums":             func() { c.Gather(make([]int64, 1)[:1:1], rows, []int32{0, 3}, []int32{0, 0}) },
 		} {
 			func() {
 				defer func() {
