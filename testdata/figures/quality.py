@@ -2,7 +2,7 @@
 
     quality.py NAME DIR QRELS [CODECS [POOLS]]      as: quality.py Cranfield V qrels.tsv int8,4bit,2bit 1,4,8
 
-DIR is what `ostraca encode` wrote. Judgements are read by `ostraca eval` alone. The binary is $OSTRACA or bin/ostraca.
+DIR is what `ostraca encode` wrote. Judgements are read by `ostraca eval` alone. Target 0.95 is its plan for 100 hits: eval asks for so many. The binary is $OSTRACA or bin/ostraca.
 """
 import json
 import os
