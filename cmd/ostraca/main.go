@@ -69,7 +69,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print one JSON object on standard output; of a failure {\"error\": ...}")
-	flags.StringVar(&a.kernel, "kernel", "", "force a kernel variant: go, avx2 or avx512vnni (default: the fastest this CPU has)")
+	flags.StringVar(&a.kernel, "kernel", "", "force a kernel variant: go, avx2, avx512vnni, avx512amx or neon (default: the fastest this CPU has)")
 	flags.IntVar(&a.threads, "threads", 0, "threads to encode and search with (default: all)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

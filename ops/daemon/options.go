@@ -63,7 +63,7 @@ func (o *common) register(c *cobra.Command, listen, http string) {
 	f.StringVar(&o.logFormat, "log-format", ops.LogText, "text or json, to standard error")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug (every request), info, warn or error")
 	f.StringVar(&o.addressFile, "address-file", "", "`file` to write the real addresses to, as JSON, once the process listens")
-	f.StringVar(&o.kernel, "kernel", "", "force a kernel `variant`: go, avx2 or avx512vnni (default: the fastest this CPU has)")
+	f.StringVar(&o.kernel, "kernel", "", "force a kernel `variant`: go, avx2, avx512vnni, avx512amx or neon (default: the fastest this CPU has)")
 	f.IntVar(&o.threads, "threads", 0, "threads of one request at most, 0 to 1024; 0: all")
 	f.BoolVar(&o.exitWithStdin, "exit-with-stdin", false, "end as after SIGTERM when standard input ends: for whoever starts it and may die")
 	f.DurationVar(&o.drain, "drain-timeout", defaultDrain, "time that requests under way have to end after SIGTERM or SIGINT")

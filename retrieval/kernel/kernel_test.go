@@ -387,8 +387,8 @@ func FuzzMaxSim(f *testing.F) {
 // TestMaxSimRows has documents of every number of rows up to three of the largest blocks, and one over what a call takes.
 func TestMaxSimRows(t *testing.T) {
 	each(t, func(t *testing.T, s *Set, rng *rand.Rand) {
-		for _, n := range []int{16, 32} {
-			const width = 12
+		for i, n := range []int{16, 32, 48} {
+			width := []int{12, 12, 64}[i]
 			query := codes(rng, n*width)
 			for tokens := range 40 {
 				rows, scales := document(rng, tokens, width)

@@ -133,3 +133,9 @@ func foldAVX2(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *u
 
 //go:noescape
 func foldBaseAVX2(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int32, rows int, base *int32, ldbase int, clusters *byte)
+
+//go:noescape
+func foldPair(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int, rows int)
+
+//go:noescape
+func foldPairBase(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int, rows int, base *int32, ldbase int, clusters *byte)

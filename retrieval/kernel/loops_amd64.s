@@ -19361,3 +19361,142 @@ row:
 	VMOVUPS      Y3, 32(CX)
 	VZEROUPPER
 	RET
+
+// func foldPair(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int, rows int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV
+TEXT ·foldPair(SB), NOSPLIT, $128-72
+	MOVQ         best+0(FP), AX
+	MOVQ         pos+8(FP), CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         c+16(FP), BX
+	MOVQ         scales+40(FP), SI
+	MOVQ         rows+64(FP), DI
+	VMOVDQU32    (AX), Z0
+	VMOVDQU32    (CX), Z1
+	VMOVDQU32    (DX), Z2
+	VMOVDQU32    64(AX), Z3
+	VMOVDQU32    64(CX), Z4
+	VMOVDQU32    64(DX), Z5
+	VPBROADCASTD lift+48(FP), Z6
+	VPBROADCASTD first+56(FP), Z7
+	LEAQ         (SP), R9
+	LEAQ         64(SP), R10
+
+some:
+	MOVQ        $+16, DX
+	CMPQ        DI, DX
+	CMOVQLT     DI, DX
+	MOVL        $-1, R8
+	BZHIL       DX, R8, R8
+	KMOVW       R8, K1
+	VPMOVZXWD.Z (SI), K1, Z8
+	VMOVDQU32   Z8, (SP)
+	VPSLLD      $0x10, Z8, Z8
+	VMOVDQU32   Z8, 64(SP)
+	XORQ        R8, R8
+
+row:
+	VPBROADCASTD  (R9)(R8*4), Z8
+	VMOVDQU32     (BX), Z9
+	VPSUBD        Z2, Z9, Z9
+	VPSLLVD       Z6, Z9, Z9
+	VPMULHUW      Z8, Z9, Z10
+	VPDPWSSD.BCST (R10)(R8*4), Z9, Z10
+	VPCMPGTD      Z0, Z10, K1
+	VMOVDQA32     Z7, K1, Z1
+	VPMAXSD       Z10, Z0, Z0
+	VMOVDQU32     64(BX), Z9
+	VPSUBD        Z5, Z9, Z9
+	VPSLLVD       Z6, Z9, Z9
+	VPMULHUW      Z8, Z9, Z8
+	VPDPWSSD.BCST (R10)(R8*4), Z9, Z8
+	VPCMPGTD      Z3, Z8, K1
+	VMOVDQA32     Z7, K1, Z4
+	VPMAXSD       Z8, Z3, Z3
+	VPADDD        lanes00000001<>+0(SB), Z7, Z7
+	ADDQ          ldc+24(FP), BX
+	INCQ          R8
+	CMPQ          R8, DX
+	JLT           row
+	LEAQ          (SI)(DX*2), SI
+	SUBQ          DX, DI
+	JNZ           some
+	VMOVDQU32     Z0, (AX)
+	VMOVDQU32     Z1, (CX)
+	VMOVDQU32     Z3, 64(AX)
+	VMOVDQU32     Z4, 64(CX)
+	VZEROUPPER
+	RET
+
+// func foldPairBase(best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int, rows int, base *int32, ldbase int, clusters *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, CMOV
+TEXT ·foldPairBase(SB), NOSPLIT, $128-96
+	MOVQ         best+0(FP), AX
+	MOVQ         pos+8(FP), CX
+	MOVQ         bias+32(FP), DX
+	MOVQ         c+16(FP), BX
+	MOVQ         scales+40(FP), SI
+	MOVQ         rows+64(FP), DI
+	VMOVDQU32    (AX), Z0
+	VMOVDQU32    (CX), Z1
+	VMOVDQU32    (DX), Z2
+	VMOVDQU32    64(AX), Z3
+	VMOVDQU32    64(CX), Z4
+	VMOVDQU32    64(DX), Z5
+	VPBROADCASTD lift+48(FP), Z6
+	VPBROADCASTD first+56(FP), Z7
+	MOVQ         clusters+88(FP), DX
+	LEAQ         (SP), R11
+	LEAQ         64(SP), R12
+
+some:
+	MOVQ        $+16, R9
+	CMPQ        DI, R9
+	CMOVQLT     DI, R9
+	MOVL        $-1, R8
+	BZHIL       R9, R8, R8
+	KMOVW       R8, K1
+	VPMOVZXWD.Z (SI), K1, Z8
+	VMOVDQU32   Z8, (SP)
+	VPSLLD      $0x10, Z8, Z8
+	VMOVDQU32   Z8, 64(SP)
+	XORQ        R10, R10
+
+row:
+	VPBROADCASTD  (R11)(R10*4), Z8
+	MOVBQZX       (DX)(R10*1), R8
+	IMULQ         ldbase+80(FP), R8
+	ADDQ          base+72(FP), R8
+	VMOVDQU32     (BX), Z9
+	VPSUBD        Z2, Z9, Z9
+	VPSLLVD       Z6, Z9, Z9
+	VPMULHUW      Z8, Z9, Z10
+	VPDPWSSD.BCST (R12)(R10*4), Z9, Z10
+	VPADDD        (R8), Z10, Z10
+	VPCMPGTD      Z0, Z10, K1
+	VMOVDQA32     Z7, K1, Z1
+	VPMAXSD       Z10, Z0, Z0
+	VMOVDQU32     64(BX), Z9
+	VPSUBD        Z5, Z9, Z9
+	VPSLLVD       Z6, Z9, Z9
+	VPMULHUW      Z8, Z9, Z8
+	VPDPWSSD.BCST (R12)(R10*4), Z9, Z8
+	VPADDD        64(R8), Z8, Z8
+	VPCMPGTD      Z3, Z8, K1
+	VMOVDQA32     Z7, K1, Z4
+	VPMAXSD       Z8, Z3, Z3
+	VPADDD        lanes00000001<>+0(SB), Z7, Z7
+	ADDQ          ldc+24(FP), BX
+	INCQ          R10
+	CMPQ          R10, R9
+	JLT           row
+	LEAQ          (SI)(R9*2), SI
+	ADDQ          R9, DX
+	SUBQ          R9, DI
+	JNZ           some
+	VMOVDQU32     Z0, (AX)
+	VMOVDQU32     Z1, (CX)
+	VMOVDQU32     Z3, 64(AX)
+	VMOVDQU32     Z4, 64(CX)
+	VZEROUPPER
+	RET

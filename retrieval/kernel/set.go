@@ -64,7 +64,7 @@ type residual func(best *int32, pos *int32, rows *byte, n int, stride int, b *by
 // twin has no assembly: the Go code itself.
 var twin = &Set{name: "go"}
 
-// Name returns what [ByName] takes: go, avx2, avx512vnni or neon.
+// Name returns what [ByName] takes: go, avx2, avx512vnni, avx512amx or neon.
 func (s *Set) Name() string { return s.name }
 
 // Best returns the fastest variant that this CPU runs.

@@ -16,6 +16,9 @@ func available() []*Set {
 	}
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
 		sets = append(sets, avx512)
+		if x.HasAMXTile && x.HasAMXInt8 && tilesGranted() {
+			sets = append(sets, amx)
+		}
 	}
 	return sets
 }

@@ -47,6 +47,88 @@ func fold(w width, name string, base bool) {
 	w.ret()
 }
 
+// foldPair is fold of two panels at once, rows of 32 dot products that lie in memory, on 512 bits: what tiles leave. A row's scale is read once, spread before
+// over up to 16 rows.
+func foldPair(name string, base bool) {
+	arguments := "best *int32, pos *int32, c *int32, ldc int, bias *int32, scales *uint16, lift int, first int, rows int"
+	if base {
+		arguments += based
+	}
+	TEXT(name, NOSPLIT, "func("+arguments+")")
+	Pragma("noescape")
+	const atOnce = 16
+	lo, hi := AllocLocal(4*atOnce), AllocLocal(4*atOnce)
+	var best, pos, bias [2]VecVirtual
+	bp, pp, ip, c, scales, left := gp("best"), gp("pos"), gp("bias"), gp("c"), gp("scales"), gp("rows")
+	for p := range best {
+		best[p], pos[p], bias[p] = ZMM(), ZMM(), ZMM()
+		VMOVDQU32(Mem{Base: bp, Disp: 64 * p}, best[p])
+		VMOVDQU32(Mem{Base: pp, Disp: 64 * p}, pos[p])
+		VMOVDQU32(Mem{Base: ip, Disp: 64 * p}, bias[p])
+	}
+	lift, at, scale := ZMM(), ZMM(), ZMM()
+	VPBROADCASTD(argument("lift"), lift)
+	VPBROADCASTD(argument("first"), at)
+	var clusters, from Register
+	if base {
+		clusters, from = gp("clusters"), GP64()
+	}
+	some, i, bits, mask, v := GP64(), GP64(), GP32(), K(), ZMM()
+	spread, high := GP64(), GP64()
+	LEAQ(lo, spread)
+	LEAQ(hi, high)
+	Label("some")
+	MOVQ(I32(atOnce), some)
+	CMPQ(left, some)
+	CMOVQLT(left, some)
+	MOVL(I32(-1), bits)
+	BZHIL(some.As32(), bits, bits)
+	KMOVW(bits, mask)
+	VPMOVZXWD_Z(Mem{Base: scales}, mask, v)
+	VMOVDQU32(v, lo)
+	VPSLLD(Imm(16), v, v)
+	VMOVDQU32(v, hi)
+	XORQ(i, i)
+	Label("row")
+	VPBROADCASTD(Mem{Base: spread, Index: i, Scale: 4}, scale)
+	if base {
+		MOVBQZX(Mem{Base: clusters, Index: i, Scale: 1}, from)
+		IMULQ(argument("ldbase"), from)
+		ADDQ(argument("base"), from)
+	}
+	for p := range best {
+		x, score, higher := ZMM(), ZMM(), K()
+		VMOVDQU32(Mem{Base: c, Disp: 64 * p}, x)
+		VPSUBD(bias[p], x, x)
+		VPSLLVD(lift, x, x)
+		VPMULHUW(scale, x, score)
+		VPDPWSSD_BCST(Mem{Base: high, Index: i, Scale: 4}, x, score)
+		if base {
+			VPADDD(Mem{Base: from, Disp: 64 * p}, score, score)
+		}
+		VPCMPGTD(best[p], score, higher)
+		VMOVDQA32(at, higher, pos[p])
+		VPMAXSD(score, best[p], best[p])
+	}
+	VPADDD(i32(1), at, at)
+	ADDQ(argument("ldc"), c)
+	INCQ(i)
+	CMPQ(i, some)
+	JLT(LabelRef("row"))
+	LEAQ(Mem{Base: scales, Index: some, Scale: 2}, scales)
+	if base {
+		ADDQ(some, clusters)
+	}
+	SUBQ(some, left)
+	JNZ(LabelRef("some"))
+	for p := range best {
+		VMOVDQU32(best[p], Mem{Base: bp, Disp: 64 * p})
+		VMOVDQU32(pos[p], Mem{Base: pp, Disp: 64 * p})
+	}
+	VZEROUPPER()
+	RET()
+}
+
 // scores writes the pair scores of rows of 16 dot products.
 func scores(w width) {
 	w.fn("scores", "func(out *int32, ldo int, c *int32, ldc int, bias *int32, scales *uint16, lift int, rows int)")

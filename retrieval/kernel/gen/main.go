@@ -30,5 +30,7 @@ func main() {
 	}
 	fold(narrow, "fold", false)
 	fold(narrow, "foldBase", true)
+	foldPair("foldPair", false)
+	foldPair("foldPairBase", true)
 	Generate()
 }
