@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
@@ -261,6 +263,22 @@ func TestBenchPrintsExact(t *testing.T) {
 	code, out, err := command("bench", benchVectors(t, 30, 4, 8), "--targets", "exact", "--recall-queries", "0")
 	if code != 0 || strings.Contains(out, "calibrated") || strings.Count(out, "\nexact ") != 2 {
 		t.Errorf("exit %d: %s%s", code, out, err)
+	}
+}
+
+// TestBenchInterrupted: a build that is interrupted ends, whatever was queued by then.
+func TestBenchInterrupted(t *testing.T) {
+	dir := benchVectors(t, 40, 2, 16)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for range 30 { // reader and gatherer see the end at places that vary
+		synctest.Test(t, func(t *testing.T) { // which fails where all wait for each other
+			a := &app{out: io.Discard, err: io.Discard, threads: 2}
+			_, err := a.bench(ctx, dir, benchOptions{codec: "int8", queries: 1, targets: []string{"exact"}})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

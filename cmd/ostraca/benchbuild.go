@@ -192,7 +192,11 @@ func (b *bench) build(ctx context.Context, r *benchReport) error {
 	defer bar.end()
 	n, source := 0, newSource()
 	for m := range queue {
-		<-m.done
+		select {
+		case <-m.done:
+		case <-ctx.Done(): // then it may never be handed out
+			return ctx.Err()
+		}
 		m.docs.ID = fmt.Sprintf(b.idFormat(), n)
 		if m.err == nil {
 			m.err = builder.Add(m.docs)
