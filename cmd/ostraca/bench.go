@@ -181,6 +181,13 @@ func (a *app) bench(ctx context.Context, dir string, o benchOptions) (*benchRepo
 	} else if layout != dataset.NPY {
 		return nil, fmt.Errorf("%s holds texts: make vectors of them with ostraca encode: %w", dir, retrieval.ErrInvalid)
 	}
+	if o.served.router != "" { // that there is none is told before the work, not after it
+		cluster, err := a.connect(ctx, o.served.target)
+		if err != nil {
+			return nil, err
+		}
+		cluster.close()
+	}
 	v, err := dataset.OpenVectors(dir)
 	if err != nil {
 		return nil, err
