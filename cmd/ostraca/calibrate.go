@@ -328,9 +328,10 @@ func (c *calibrator) reached(ctx context.Context, p retrieval.Calibrated) (reach
 	}
 	var cost, whole int64
 	for i, a := range found {
-		out.Recall += shareOf(exact[i].Hits, a.Hits) / float64(len(found))
+		out.Recall += shareOf(exact[i].Hits, a.Hits)
 		cost, whole = cost+a.Stats.Vectors(), whole+exact[i].Stats.Vectors()
 	}
+	out.Recall /= float64(len(found)) // of the sum: shares of it would add up to more than 1
 	out.Cost = float64(cost) / float64(max(1, whole))
 	return out, nil
 }

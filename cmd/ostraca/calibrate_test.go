@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,5 +133,14 @@ func TestExportPacked(t *testing.T) {
 	}
 	if v := object(t, "load", vectors, "-c", "packed-vectors", "--create", "--encoder", "none", "--router", router); v["loaded"] != 3.0 {
 		t.Errorf("%v", v)
+	}
+}
+
+// TestRecallIsAShare: all of the answers of all questions are 1, not more.
+func TestRecallIsAShare(t *testing.T) {
+	c := newCalibrator(nil, "c", nil)
+	c.answers[asking{k: 10}] = slices.Repeat([]retrieval.Answer{{Hits: []retrieval.Hit{{ID: "a"}}}}, 100)
+	if got, err := c.reached(t.Context(), retrieval.Calibrated{Target: retrieval.Recall90, K: 10}); err != nil || got.Recall != 1 {
+		t.Errorf("%v: %v", err, got)
 	}
 }
