@@ -75,7 +75,7 @@ func (r *remote) loader(ctx context.Context, path string, o loadOptions) (l *loa
 	}
 	if l.made = l.to == nil; l.made {
 		l.to, err = r.createFor(ctx, o, width)
-	} else if o.create {
+	} else {
 		err = r.agrees(ctx, l.to, o)
 	}
 	if err != nil {
