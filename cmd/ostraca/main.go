@@ -60,10 +60,14 @@ func run(ctx context.Context, args []string, out, err io.Writer) int {
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "ostraca",
-		Short:         "Token-level retrieval with explained answers",
-		Long:          "Ostraca stores documents as token vectors and finds them by late interaction (MaxSim):\nevery token of a question looks for its best match in every document, and the answer shows which.",
-		Version:       version,
+		Use:     "ostraca",
+		Short:   "Token-level retrieval with explained answers",
+		Long:    "Ostraca stores documents as token vectors and finds them by late interaction (MaxSim):\nevery token of a question looks for its best match in every document, and the answer shows which.",
+		Version: version,
+		PersistentPreRunE: func(*cobra.Command, []string) error { // of all verbs, also those that only pass by them
+			_, err := a.set()
+			return err
+		},
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -278,6 +278,8 @@ func TestRefused(t *testing.T) {
 		{[]string{"search", "  ", "--corpus", corpus}, "empty"},
 		{[]string{"search", "\u200b", "--corpus", corpus}, "no tokens"},
 		{[]string{"search", "x", "--corpus", corpus, "--kernel", "sse9"}, "avx2"},
+		{[]string{"collection", "list", "--router", "127.0.0.1:1", "--kernel", "sse9"}, "avx2"},
+		{[]string{"collection", "list", "--router", "127.0.0.1:1", "--threads", "-1"}, "--threads is -1"},
 		{[]string{"search", "x", "--corpus", corpus, "--threads", "-1"}, "--threads"},
 		{[]string{"search", "x", "--corpus", write(t, "a.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n{nonsense\n")}, "a.jsonl:2"},
 		{[]string{"search", "x", "--corpus", write(t, "b.jsonl", "{\"id\":\"a\",\"text\":\"t\"}\n{\"id\":\"a\",\"text\":\"u\"}\n")}, "b.jsonl:2"},
