@@ -161,13 +161,9 @@ func (o *nodeOptions) check(out io.Writer) error {
 	s.between("replicas", o.replicas, 1, most)
 	s.between("shards", o.shards, 1, shard.MaxShards)
 	for name, bytes := range map[string]int{"snapshot-bytes": o.snapshotBytes, "overlay-bytes": o.overlayBytes} {
-		if bytes != 0 {
-			s.between(name, bytes, leastBytes, math.MaxInt32)
-		}
+		s.zeroOrBetween(name, bytes, leastBytes, math.MaxInt32)
 	}
-	if o.memoryLimit != 0 {
-		s.between("memory-limit", o.memoryLimit, leastBytes, math.MaxInt)
-	}
+	s.zeroOrBetween("memory-limit", o.memoryLimit, leastBytes, math.MaxInt)
 	return s.err()
 }
 

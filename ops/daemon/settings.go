@@ -177,6 +177,13 @@ func (s *settings) between(name string, value, low, high int) {
 	}
 }
 
+// zeroOrBetween checks a number whose 0 stands for none, or for the default.
+func (s *settings) zeroOrBetween(name string, value, low, high int) {
+	if value != 0 && (value < low || value > high) {
+		s.refuse(name, "is %d: it must be 0, or %d to %d", value, low, high)
+	}
+}
+
 // oneOf checks a word.
 func (s *settings) oneOf(name, value string, of ...string) {
 	if !slices.Contains(of, value) {

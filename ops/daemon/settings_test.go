@@ -84,7 +84,7 @@ func TestSettingsWrong(t *testing.T) {
 			"--threads", "-1", "--kernel", "abacus", "--snapshot-bytes", "1", "--replicas", "0.5"},
 			[]string{`--id is "N!": it must be 1 to 64 of a-z`, "--dir is needed", `--shards is "x": it must be a whole number`, `--drain-timeout is "10": it must be a duration with its unit`,
 				`--listen is "here": it must be host:port`, `--join is "a:0"`, `--log-level is "loud": it must be debug, info, warn or error`, `--log-format is "xml": it must be text or json`,
-				"--threads is -1: it must be 0 to 1024", `--kernel is "abacus"`, "--snapshot-bytes is 1: it must be 65536 to", "--replicas", "--bootstrap-expect is needed with --join"}},
+				"--threads is -1: it must be 0 to 1024", `--kernel is "abacus"`, "--snapshot-bytes is 1: it must be 0, or 65536 to", "--replicas", "--bootstrap-expect is needed with --join"}},
 		{"file", "id: n1\ndir: [a]\nshards: 3.5\nliste: 1\nreplicas: {a: b}\nid: n2\nhttp:\nlisten: 127.0.0.1:99999\n", false, nil,
 			[]string{":2: dir has a value of the wrong kind: it must be a text", `:3: shards is "3.5": it must be a whole number`, ":4: liste is no setting; there are address-file, advertise",
 				":5: replicas has a value of the wrong kind: it must be a whole number", ":6: id is there twice", ":7: http has a value", `:8: listen is "127.0.0.1:99999"`}},
