@@ -82,10 +82,23 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 	if b.options.index == "" {
 		targets = slices.DeleteFunc(slices.Clone(b.targets), func(t retrieval.Target) bool { return t == retrieval.Exact })
 	}
-	if b.plans, err = retrieval.Calibrate(ctx, b.index, queries, targets...); err != nil || b.options.index == "" {
+	bar := b.app.progress("calibrating", 0) // how many searches it takes, the answers tell
+	defer bar.end()
+	if b.plans, err = retrieval.Calibrate(ctx, counted{b.index, bar}, queries, targets...); err != nil || b.options.index == "" {
 		return err
 	}
 	return writeCalibration(path, of, b.plans)
+}
+
+// counted shows how many searches were done.
+type counted struct {
+	retrieval.Searcher
+	bar *progress
+}
+
+func (c counted) Search(ctx context.Context, q *retrieval.Query) (retrieval.Answer, error) {
+	c.bar.add(1)
+	return c.Searcher.Search(ctx, q)
 }
 
 // readCalibration returns the plans of a file, if there is one and it is of the same.

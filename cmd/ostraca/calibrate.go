@@ -94,14 +94,16 @@ func (a *app) calibrate(ctx context.Context, o calibrateOptions) error {
 		return err
 	}
 	fitted, others := halve(questions)
-	c := newCalibrator(r, o.collection, fitted)
+	bar := a.progress("asking", 0) // how many plans it takes, the answers tell
+	defer bar.end()
+	c := newCalibrator(r, o.collection, fitted, bar)
 	plans, err := c.measure(ctx)
 	if err != nil {
 		return err
 	}
 	out := calibratedJSON{Collection: o.collection, Queries: len(fitted), HeldOut: len(others), Installed: !o.dryRun}
 	if len(others) > 0 {
-		c = newCalibrator(r, o.collection, others)
+		c = newCalibrator(r, o.collection, others, bar)
 	}
 	for _, p := range plans {
 		reached, err := c.reached(ctx, p)
@@ -223,12 +225,13 @@ type calibrator struct {
 	*remote
 	collection string
 	questions  []*api.SearchRequest
+	bar        *progress       // of questions, each asked by many plans
 	numbers    map[*uint16]int // of questions, by the weights of the queries that stand for them
 	answers    map[asking][]retrieval.Answer
 }
 
-func newCalibrator(r *remote, collection string, questions []*api.SearchRequest) *calibrator {
-	return &calibrator{remote: r, collection: collection, questions: questions, answers: map[asking][]retrieval.Answer{}}
+func newCalibrator(r *remote, collection string, questions []*api.SearchRequest, bar *progress) *calibrator {
+	return &calibrator{remote: r, collection: collection, questions: questions, bar: bar, answers: map[asking][]retrieval.Answer{}}
 }
 
 // measure returns a plan for every target and k, the exact one where no other is cheaper.
@@ -301,6 +304,7 @@ func (c *calibrator) ask(ctx context.Context, a asking) ([]retrieval.Answer, err
 		for _, one := range found.Results {
 			out = append(out, answerOf(one))
 		}
+		c.bar.add(len(batch))
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,9 +139,27 @@ func TestExportPacked(t *testing.T) {
 
 // TestRecallIsAShare: all of the answers of all questions are 1, not more.
 func TestRecallIsAShare(t *testing.T) {
-	c := newCalibrator(nil, "c", nil)
+	c := newCalibrator(nil, "c", nil, nil)
 	c.answers[asking{k: 10}] = slices.Repeat([]retrieval.Answer{{Hits: []retrieval.Hit{{ID: "a"}}}}, 100)
 	if got, err := c.reached(t.Context(), retrieval.Calibrated{Target: retrieval.Recall90, K: 10}); err != nil || got.Recall != 1 {
 		t.Errorf("%v: %v", err, got)
+	}
+}
+
+// TestCalibrationShowsProgress: how many questions were asked is told every few seconds, though nobody knows of how many.
+func TestCalibrationShowsProgress(t *testing.T) {
+	var log bytes.Buffer
+	bar := (&app{err: &log}).progress("asking", 0)
+	c := counted{newCalibrator(nil, "c", nil, nil), bar}
+	c.Searcher.(*calibrator).answers[asking{}] = make([]retrieval.Answer, 1)
+	for range 3 {
+		bar.told = bar.told.Add(-linePeriod)
+		if _, err := c.Search(t.Context(), &retrieval.Query{Weights: []uint16{1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bar.end()
+	if got := log.String(); !strings.Contains(got, "asking: 3, ") || strings.Contains(got, "of 0") {
+		t.Error(got)
 	}
 }
