@@ -74,7 +74,7 @@ func TestCalibrate(t *testing.T) {
 	}
 	first := v["plans"].([]any)[0].(map[string]any)
 	stats := object(t, "search", "a river near a castle", "-c", "calibrated", "-k", "10", "--recall-target", "0.9", "--router", router)["stats"].(map[string]any)
-	if plan, _ := stats["plan"].(map[string]any); first["scored"] != 0.0 && (plan["scored"] != first["scored"] || plan["sketched"] != first["sketched"]) {
+	if plan, _ := stats["cascade"].(map[string]any); first["scored"] != 0.0 && (plan["scored"] != first["scored"] || plan["sketched"] != first["sketched"]) {
 		t.Errorf("%v follows another plan than %v", stats, first)
 	}
 	code, out, _ := command("search", "a river", "-c", "calibrated", "--recall-target", "0.95", "--router", router)
@@ -96,7 +96,11 @@ func TestRecallTargetAndCodec(t *testing.T) {
 			sameFigures(t, flags[1], got, want)
 		}
 	}
-	plan := object(t, "search", "a river", "--corpus", dir, "--recall-target", "0.9")["stats"].(map[string]any)["plan"].(map[string]any)
+	found := object(t, "search", "a river", "--corpus", dir, "--recall-target", "0.9")["stats"].(map[string]any)
+	plan := found["cascade"].(map[string]any)
+	if exact := object(t, "search", "a river", "--corpus", dir)["stats"].(map[string]any); found["plan"] != "cascade" || exact["plan"] != "exact" || exact["cascade"] != nil { // as the API names them
+		t.Errorf("%v, %v", found, exact)
+	}
 	if want := retrieval.Default.Plan(retrieval.Recall90, 5); plan["scored"] != float64(want.Scored) || plan["sketched"] != float64(want.Sketched) {
 		t.Errorf("%v, want %+v", plan, want)
 	}

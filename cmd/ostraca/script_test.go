@@ -71,7 +71,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
 	{regexp.MustCompile(`\bencoder [0-9a-f]{12}\b`), "encoder HASH"},
 	{regexp.MustCompile(`"(version|index|generation|operation_id|time_ms|epoch)": ?"[^"]*"`), `"$1": "N"`},
-	{regexp.MustCompile(`"(seconds|documents_per_s|tokens_per_s|encode_us|search_us)": ?[0-9.e+-]+`), `"$1": N`},
+	{regexp.MustCompile(`"(seconds|documents_per_s|tokens_per_s|encode_us|search_us|score_us)": ?[0-9.e+-]+`), `"$1": N`},
 }
 
 func masked(text string) string {

@@ -145,12 +145,12 @@ func (a *app) searchRemote(ctx context.Context, text string, o searchOptions) er
 func answerJSON(text string, answer *api.SearchResponse) searchJSON {
 	s := answer.Stats
 	out := searchJSON{Query: text, Hits: make([]hitJSON, len(answer.Hits)), Stats: statsJSON{
-		Documents: int64(s.GetDocumentsScored()), Tokens: int64(s.GetTokensScored()), Shards: int(s.GetShards()), EncodeUS: s.GetEncodeUs(), SearchUS: s.GetSearchUs(),
+		Plan: s.GetPlan(), ScoreUS: int64(s.GetScoreUs()), Documents: int64(s.GetDocumentsScored()), Tokens: int64(s.GetTokensScored()), Shards: int(s.GetShards()), EncodeUS: s.GetEncodeUs(), SearchUS: s.GetSearchUs(),
 	}}
 	if c := s.GetCascade(); c != nil {
-		out.Stats.Plan = &planJSON{int(c.Sketched), int(c.Scored)}
+		out.Stats.Cascade = &planJSON{int(c.Sketched), int(c.Scored)}
 		out.Stats.Sketches, out.Stats.Sketched, out.Stats.Coarse = int64(s.SketchesScanned), int64(s.DocumentsSketched), int64(s.CoarseScored)
-		out.Stats.SketchUS, out.Stats.CoarseUS, out.Stats.ScoreUS = int64(s.SketchUs), int64(s.CoarseUs), int64(s.ScoreUs)
+		out.Stats.SketchUS, out.Stats.CoarseUS = int64(s.SketchUs), int64(s.CoarseUs)
 	}
 	for i, h := range answer.Hits {
 		out.Hits[i] = hitOf(h)
@@ -200,29 +200,31 @@ type searchJSON struct {
 	NotHeld []string      `json:"missing,omitempty"` // ids of a rerank
 }
 
+// statsJSON has the names of the API's stats.
 type statsJSON struct {
+	Plan      string `json:"plan"` // exact, or cascade
 	Documents int64  `json:"documents_scored"`
 	Tokens    int64  `json:"tokens_scored"`
 	Segments  int64  `json:"segments,omitempty"` // of an index in this process
 	Shards    int    `json:"shards,omitempty"`   // of a cluster, that answered
 	EncodeUS  uint32 `json:"encode_us,omitempty"`
 	SearchUS  uint32 `json:"search_us,omitempty"`
+	ScoreUS   int64  `json:"score_us"` // of it, added up over shards
 
-	// Of a search by a plan: all but the plan added up over shards.
-	Plan     *planJSON `json:"plan,omitempty"`
+	// Of a cascade: all but its plan added up over shards.
+	Cascade  *planJSON `json:"cascade,omitempty"`
 	Sketches int64     `json:"sketches_scanned,omitempty"`
 	Sketched int64     `json:"documents_sketched,omitempty"`
 	Coarse   int64     `json:"coarse_scored,omitempty"`
 	SketchUS int64     `json:"sketch_us,omitempty"`
 	CoarseUS int64     `json:"coarse_us,omitempty"`
-	ScoreUS  int64     `json:"score_us,omitempty"`
 }
 
 // scored says what was scored, and why that.
 func (s *statsJSON) scored() string {
 	out := fmt.Sprintf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
-	if s.Plan != nil {
-		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", keeps(s.Plan.Sketched), keeps(s.Plan.Scored), s.Sketches, s.Coarse)
+	if p := s.Cascade; p != nil {
+		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", keeps(p.Sketched), keeps(p.Scored), s.Sketches, s.Coarse)
 	}
 	return out
 }
@@ -256,9 +258,10 @@ func (m *memory) explain(ctx context.Context, q question, alignments bool) (sear
 		}
 	}
 	s := answer.Stats
-	stats := statsJSON{Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments, Sketches: s.Sketches, Sketched: s.Sketched, Coarse: s.Coarse}
+	stats := statsJSON{Plan: "exact", Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments, Sketches: s.Sketches, Sketched: s.Sketched, Coarse: s.Coarse,
+		SketchUS: s.Micros.Sketch, CoarseUS: s.Micros.Coarse, ScoreUS: s.Micros.Score}
 	if p := q.Plan; !p.Exact() {
-		stats.Plan = &planJSON{p.Sketched, p.Scored}
+		stats.Plan, stats.Cascade = "cascade", &planJSON{p.Sketched, p.Scored}
 	}
 	return searchJSON{Query: q.text, Hits: hits, Stats: stats, Load: &m.loaded}, nil
 }
