@@ -8,11 +8,12 @@ import (
 	"strconv"
 )
 
-// Plan is how a search finds its candidates: the best Sketched documents by their sketches, and of these, taken in that order, each that is among the
+// Plan is how a search finds its candidates: of the documents in the Lists lists that speak most for the query, or of all, the best Sketched by their sketches, and of these, taken in that order, each that is among the
 // best Scored so far by its coarse vectors; they are scored by their tokens, some more than Scored. 0 leaves a stage out; the zero value scores every
 // document. A search for k hits follows [Plan.For] k. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
-// those of a larger one.
+// those of a larger one of as many lists. In a collection without lists Lists means nothing.
 type Plan struct {
+	Lists    int
 	Sketched int
 	Scored   int
 }
@@ -33,6 +34,8 @@ func (p Plan) For(k int) Plan {
 // Validate reports why no search can follow p, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].
 func (p Plan) Validate() error {
 	switch {
+	case p.Lists < 0 || p.Lists > MaxProbed:
+		return fmt.Errorf("a plan of %d lists, it must be 0 to %d: %w", p.Lists, MaxProbed, ErrInvalid)
 	case p.Sketched < 0 || p.Scored < 0:
 		return fmt.Errorf("a plan of %d documents by sketch and %d by token: 0 or more: %w", p.Sketched, p.Scored, ErrInvalid)
 	case max(p.Sketched, p.Scored) > MaxCandidates:
@@ -152,8 +155,8 @@ func (c Calibration) Validate() error {
 // Default is the calibration of a collection that was not calibrated: what reaches the targets on collections of some thousand documents, with some to
 // spare.
 var Default = Calibration{
-	{Recall90, 10, Plan{200, 30}}, {Recall95, 10, Plan{400, 60}}, {Recall99, 10, Plan{1000, 150}},
-	{Recall90, 100, Plan{800, 200}}, {Recall95, 100, Plan{1200, 300}}, {Recall99, 100, Plan{3000, 600}},
+	{Recall90, 10, Plan{Sketched: 200, Scored: 30}}, {Recall95, 10, Plan{Sketched: 400, Scored: 60}}, {Recall99, 10, Plan{Sketched: 1000, Scored: 150}},
+	{Recall90, 100, Plan{Sketched: 800, Scored: 200}}, {Recall95, 100, Plan{Sketched: 1200, Scored: 300}}, {Recall99, 100, Plan{Sketched: 3000, Scored: 600}},
 }
 
 // ladder is the numbers of documents that are tried, each about 1.3 times the one before.
@@ -162,7 +165,7 @@ var ladder = []int{10, 13, 17, 22, 30, 40, 50, 65, 85, 110, 150, 200, 260, 340, 
 // widths are how many documents a plan sketches for each that it scores.
 var widths = []int{2, 4, 8, 16, 32}
 
-// Calibrate measures, for each target and k, the cheapest plan by which s finds that share of the exact answers to the queries, the mean over them;
+// Calibrate measures, for each target and k, the cheapest plan, with lists where s has some, by which s finds that share of the exact answers to the queries, the mean over them;
 // queries ask for codes that s holds, whatever their K and Plan. Without targets, all of [Targets] are measured. Where no plan of the ladder does, there is none: exact. Errors are those of s.
 func Calibrate(ctx context.Context, s Searcher, queries []*Query, targets ...Target) (Calibration, error) {
 	if len(targets) == 0 {
@@ -203,8 +206,9 @@ type calibrating struct {
 
 // measured is what a plan found, and what it cost: vectors met.
 type measured struct {
-	ids  []map[string]bool
-	cost int64
+	ids   []map[string]bool
+	cost  int64
+	lists int64 // centroids that the last query met
 }
 
 // ask asks every query by a plan.
@@ -225,7 +229,7 @@ func (c *calibrating) ask(ctx context.Context, p Plan) (measured, error) {
 			ids[h.ID] = true
 		}
 		m.ids = append(m.ids, ids)
-		m.cost += answer.Stats.Vectors()
+		m.cost, m.lists = m.cost+answer.Stats.Vectors(), answer.Stats.Lists
 	}
 	c.seen[p] = m
 	return m, nil
@@ -247,33 +251,76 @@ func (c *calibrating) recall(m measured) float64 {
 }
 
 // step returns a plan of the ladder.
-func (c *calibrating) step(width, at int) Plan { return Plan{width * ladder[at], ladder[at]}.For(c.k) }
+func (c *calibrating) step(width, at int) Plan {
+	return Plan{Sketched: width * ladder[at], Scored: ladder[at]}.For(c.k)
+}
 
 // cheapest returns the cheapest plan of the ladder that reaches the target; none where exact costs no more.
 func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 	var best Plan
-	least := c.cost
+	least, width, rung := c.cost, 0, 0
 	for _, w := range widths {
-		lo, hi := 0, len(ladder)
-		for lo < hi { // what keeps more finds more
-			at := (lo + hi) / 2
-			m, err := c.ask(ctx, c.step(w, at))
-			if err != nil {
-				return Plan{}, err
-			}
-			if 1000*c.recall(m) >= float64(t) {
-				hi = at
-			} else {
-				lo = at + 1
-			}
+		at, err := c.least(ctx, t, len(ladder), func(at int) Plan { return c.step(w, at) })
+		if err != nil {
+			return Plan{}, err
 		}
-		if lo == len(ladder) {
+		if at == len(ladder) {
 			continue
 		}
-		p := c.step(w, lo)
+		p := c.step(w, at)
+		if m := c.seen[p]; m.cost < least {
+			best, least, width, rung = p, m.cost, w, at
+		}
+	}
+	if best.Exact() {
+		return best, nil
+	}
+	return c.fewerLists(ctx, t, best, width, rung)
+}
+
+// fewerLists returns a cheaper plan than best, the one of a width and rung, that looks into some lists alone, or best. What lists leave out, more documents make up for: the next rungs are
+// tried, too.
+func (c *calibrating) fewerLists(ctx context.Context, t Target, best Plan, width, rung int) (Plan, error) {
+	m, err := c.ask(ctx, Plan{Lists: 1, Sketched: c.k, Scored: c.k})
+	if err != nil {
+		return best, err
+	}
+	counts, _ := slices.BinarySearch(ladder, int(min(m.lists, MaxProbed)))
+	least := c.seen[best].cost
+	for at := rung; at < min(rung+rungsMore, len(ladder)); at++ {
+		p := c.step(width, at)
+		i, err := c.least(ctx, t, counts, func(i int) Plan { p.Lists = ladder[i]; return p })
+		if err != nil {
+			return best, err
+		}
+		if i == counts {
+			continue
+		}
+		p.Lists = ladder[i]
 		if m := c.seen[p]; m.cost < least {
 			best, least = p, m.cost
 		}
 	}
 	return best, nil
+}
+
+// rungsMore are tried with lists.
+const rungsMore = 4
+
+// least returns the first of n plans, each of which finds more than the one before, that reaches the target; n where none does.
+func (c *calibrating) least(ctx context.Context, t Target, n int, plan func(i int) Plan) (int, error) {
+	lo, hi := 0, n
+	for lo < hi {
+		i := (lo + hi) / 2
+		m, err := c.ask(ctx, plan(i))
+		if err != nil {
+			return 0, err
+		}
+		if 1000*c.recall(m) >= float64(t) {
+			hi = i
+		} else {
+			lo = i + 1
+		}
+	}
+	return lo, nil
 }

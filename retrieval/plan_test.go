@@ -9,8 +9,8 @@ import (
 
 func TestPlanOfACalibration(t *testing.T) {
 	c := Calibration{
-		{Recall95, 100, Plan{1200, 300}}, {Recall95, 10, Plan{400, 60}}, // in no order
-		{Recall90, 10, Plan{200, 0}},
+		{Recall95, 100, Plan{Sketched: 1200, Scored: 300}}, {Recall95, 10, Plan{Sketched: 400, Scored: 60}}, // in no order
+		{Recall90, 10, Plan{Sketched: 200, Scored: 0}},
 	}
 	for _, x := range []struct {
 		target Target
@@ -19,20 +19,20 @@ func TestPlanOfACalibration(t *testing.T) {
 	}{
 		{Exact, 10, Plan{}},
 		{Recall99, 10, Plan{}}, // not calibrated
-		{Recall95, 1, Plan{400, 60}},
-		{Recall95, 10, Plan{400, 60}},
-		{Recall95, 11, Plan{1200, 300}},
-		{Recall95, 100, Plan{1200, 300}},
-		{Recall95, 101, Plan{1212, 303}},
-		{Recall95, MaxK, Plan{120_000, 30_000}},
-		{Recall90, 11, Plan{220, 0}}, // a stage that is left out stays out
+		{Recall95, 1, Plan{Sketched: 400, Scored: 60}},
+		{Recall95, 10, Plan{Sketched: 400, Scored: 60}},
+		{Recall95, 11, Plan{Sketched: 1200, Scored: 300}},
+		{Recall95, 100, Plan{Sketched: 1200, Scored: 300}},
+		{Recall95, 101, Plan{Sketched: 1212, Scored: 303}},
+		{Recall95, MaxK, Plan{Sketched: 120_000, Scored: 30_000}},
+		{Recall90, 11, Plan{Sketched: 220, Scored: 0}}, // a stage that is left out stays out
 	} {
 		if got := c.Plan(x.target, x.k); got != x.want {
 			t.Errorf("recall %s, k %d: %+v, want %+v", x.target, x.k, got, x.want)
 		}
 	}
-	large := Calibration{{Recall90, 1, Plan{MaxCandidates, MaxCandidates / 2}}}
-	if got := large.Plan(Recall90, MaxK); got != (Plan{MaxCandidates, MaxCandidates}) || got.Validate() != nil {
+	large := Calibration{{Recall90, 1, Plan{Sketched: MaxCandidates, Scored: MaxCandidates / 2}}}
+	if got := large.Plan(Recall90, MaxK); got != (Plan{Sketched: MaxCandidates, Scored: MaxCandidates}) || got.Validate() != nil {
 		t.Errorf("%+v", got)
 	}
 }
@@ -45,11 +45,11 @@ func TestPlanFor(t *testing.T) {
 		want Plan
 	}{
 		{Plan{}, 10, Plan{}},
-		{Plan{20, 5}, 10, Plan{20, 10}},
-		{Plan{8, 5}, 10, Plan{10, 10}},
-		{Plan{0, 5}, 10, Plan{0, 10}},
-		{Plan{5, 0}, 10, Plan{10, 0}},
-		{Plan{400, 60}, 10, Plan{400, 60}},
+		{Plan{Sketched: 20, Scored: 5}, 10, Plan{Sketched: 20, Scored: 10}},
+		{Plan{Sketched: 8, Scored: 5}, 10, Plan{Sketched: 10, Scored: 10}},
+		{Plan{Sketched: 0, Scored: 5}, 10, Plan{Sketched: 0, Scored: 10}},
+		{Plan{Sketched: 5, Scored: 0}, 10, Plan{Sketched: 10, Scored: 0}},
+		{Plan{Sketched: 400, Scored: 60}, 10, Plan{Sketched: 400, Scored: 60}},
 	} {
 		if got := x.plan.For(x.k); got != x.want {
 			t.Errorf("%+v for %d hits: %+v, want %+v", x.plan, x.k, got, x.want)
@@ -65,7 +65,7 @@ func TestPlansAreValid(t *testing.T) {
 			c = nil
 			for _, target := range Targets {
 				k := rapid.IntRange(1, MaxK).Draw(t, "k")
-				c = append(c, Calibrated{target, k, Plan{rapid.IntRange(0, MaxCandidates).Draw(t, "sketched"), rapid.IntRange(0, MaxCandidates).Draw(t, "scored")}})
+				c = append(c, Calibrated{target, k, Plan{Sketched: rapid.IntRange(0, MaxCandidates).Draw(t, "sketched"), Scored: rapid.IntRange(0, MaxCandidates).Draw(t, "scored")}})
 			}
 		}
 		if err := c.Validate(); err != nil {
@@ -88,13 +88,13 @@ func TestCalibrationValidate(t *testing.T) {
 	}{
 		"none":       {nil, nil},
 		"default":    {Default, nil},
-		"exact":      {Calibration{{Exact, 10, Plan{1, 1}}}, ErrInvalid},
-		"any share":  {Calibration{{930, 10, Plan{1, 1}}}, ErrInvalid},
-		"k 0":        {Calibration{{Recall90, 0, Plan{1, 1}}}, ErrInvalid},
-		"k too many": {Calibration{{Recall90, MaxK + 1, Plan{1, 1}}}, ErrInvalid},
-		"twice":      {Calibration{{Recall90, 10, Plan{1, 1}}, {Recall90, 10, Plan{2, 2}}}, ErrInvalid},
-		"below 0":    {Calibration{{Recall90, 10, Plan{-1, 1}}}, ErrInvalid},
-		"plan":       {Calibration{{Recall90, 10, Plan{1, MaxCandidates + 1}}}, ErrTooLarge},
+		"exact":      {Calibration{{Exact, 10, Plan{Sketched: 1, Scored: 1}}}, ErrInvalid},
+		"any share":  {Calibration{{930, 10, Plan{Sketched: 1, Scored: 1}}}, ErrInvalid},
+		"k 0":        {Calibration{{Recall90, 0, Plan{Sketched: 1, Scored: 1}}}, ErrInvalid},
+		"k too many": {Calibration{{Recall90, MaxK + 1, Plan{Sketched: 1, Scored: 1}}}, ErrInvalid},
+		"twice":      {Calibration{{Recall90, 10, Plan{Sketched: 1, Scored: 1}}, {Recall90, 10, Plan{Sketched: 2, Scored: 2}}}, ErrInvalid},
+		"below 0":    {Calibration{{Recall90, 10, Plan{Sketched: -1, Scored: 1}}}, ErrInvalid},
+		"plan":       {Calibration{{Recall90, 10, Plan{Sketched: 1, Scored: MaxCandidates + 1}}}, ErrTooLarge},
 		"too many":   {append(append(Calibration{}, Default...), Default...), ErrTooLarge},
 	} {
 		if err := x.c.Validate(); !errors.Is(err, x.want) || (err == nil) != (x.want == nil) {
@@ -102,10 +102,10 @@ func TestCalibrationValidate(t *testing.T) {
 		}
 	}
 	q := query(1)
-	if q.Plan = (Plan{0, -1}); !errors.Is(q.Validate(), ErrInvalid) {
+	if q.Plan = (Plan{Sketched: 0, Scored: -1}); !errors.Is(q.Validate(), ErrInvalid) {
 		t.Error("a query of a plan below 0 is valid")
 	}
-	if q.Plan = (Plan{MaxCandidates + 1, 1}); !errors.Is(q.Validate(), ErrTooLarge) {
+	if q.Plan = (Plan{Sketched: MaxCandidates + 1, Scored: 1}); !errors.Is(q.Validate(), ErrTooLarge) {
 		t.Error("a query of too large a plan is valid")
 	}
 }

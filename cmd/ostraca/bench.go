@@ -24,6 +24,7 @@ type benchOptions struct {
 	codec     string
 	index     string
 	buildOnly bool
+	lists     string // folder of the sample
 	queries   int
 	recall    int
 	targets   []string
@@ -66,10 +67,11 @@ func newBench(a *app) *cobra.Command {
 	f.StringVar(&o.codec, "codec", string(retrieval.Int8), fmt.Sprintf("how vectors are stored, one of %s", retrieval.Codecs))
 	f.StringVar(&o.index, "index", "", "folder of the index: opened, or, where none is in it, built into it (default: built in memory)")
 	f.BoolVar(&o.buildOnly, "build-only", false, "build the index into --index, and search nothing")
+	f.StringVar(&o.lists, "lists-sample", "", "folder of vectors of other documents like these, up to 8192 of which divide the index into lists")
 	f.IntVar(&o.queries, "queries", 200, "queries to ask, spread evenly over the rows")
 	f.IntVar(&o.recall, "recall-queries", 20, "of those, how many to check against float32, which is slow; 0 checks none")
 	f.StringSliceVar(&o.targets, "targets", []string{"0.9", "0.95", "0.99", "exact"}, "recall targets to measure")
-	f.Var(&o.plans, "plans", "plans to measure beside the targets, each SKETCHED:SCORED, the documents that pass the two stages; 0 is all")
+	f.Var(&o.plans, "plans", "plans to measure beside the targets, each [LISTS/]SKETCHED:SCORED, lists looked into and documents that pass the two stages; 0 is all")
 	f.IntVar(&o.writes, "writes", 0, "also measure searches beside so many writes a second, each the replacement of a document")
 	o.served.register(f)
 	f.StringVar(&o.ids, "ids", "", "write the rows found to this file: a JSON object a line with recall_target, k and ids")
@@ -87,12 +89,17 @@ func (p *plans) Set(text string) error {
 	*p = nil
 	for _, one := range strings.Split(text, ",") {
 		var x retrieval.Plan
-		sketched, scored, ok := strings.Cut(one, ":")
-		var errs [2]error
+		var errs [3]error
+		lists, rest, some := strings.Cut(one, "/")
+		if !some {
+			lists, rest = "0", one
+		}
+		sketched, scored, ok := strings.Cut(rest, ":")
+		x.Lists, errs[2] = strconv.Atoi(lists)
 		x.Sketched, errs[0] = strconv.Atoi(sketched)
 		x.Scored, errs[1] = strconv.Atoi(scored)
 		if !ok || errors.Join(errs[:]...) != nil {
-			return fmt.Errorf("%.40q: it must be two numbers, as in 400:60", one)
+			return fmt.Errorf("%.40q: it must be two numbers, as in 400:60, or three, as in 200/400:60", one)
 		}
 		if err := x.Validate(); err != nil {
 			return err
@@ -123,6 +130,10 @@ func (o *benchOptions) check() error {
 		return fmt.Errorf("--build-only builds into a folder: give --index: %w", retrieval.ErrInvalid)
 	case o.writes < 0 || o.writes > maxWrites:
 		return fmt.Errorf("--writes is %d, it must be 0 to %d: %w", o.writes, maxWrites, retrieval.ErrInvalid)
+	case o.lists != "" && o.served.wanted():
+		return fmt.Errorf("--lists-sample is of the index in this process: measure a cluster without: %w", retrieval.ErrInvalid)
+	case o.lists == "" && slices.ContainsFunc(o.plans, func(p retrieval.Plan) bool { return p.Lists > 0 }):
+		return fmt.Errorf("--plans names lists, and there are none: give --lists-sample: %w", retrieval.ErrInvalid)
 	case len(o.targets) == 0:
 		return fmt.Errorf("--targets has none: %w", retrieval.ErrInvalid)
 	}
@@ -221,6 +232,7 @@ type bench struct {
 	targets []retrieval.Target
 	arena   *storage.Arena
 	index   *index.Index
+	lists   index.Lists
 	source  index.Source  // of the vectors
 	picked  []int         // of every row that was picked, its place in queries, or -1: it has no tokens, so there is nothing to ask
 	queries []dataset.Row // those that are measured
@@ -259,7 +271,7 @@ func (b *bench) measure(ctx context.Context, r *benchReport) error {
 		}
 	}
 	for _, p := range b.options.plans {
-		if err := ask(recallTarget(planJSON{p.Sketched, p.Scored}.String()), p.For); err != nil {
+		if err := ask(recallTarget(planJSON(p).String()), p.For); err != nil {
 			return err
 		}
 	}

@@ -231,6 +231,11 @@ func TestBenchRefuses(t *testing.T) {
 		{[]string{"bench", dir, "--targets", "0.8"}, "0.8"},
 		{[]string{"bench", dir, "--plans", "40"}, "two numbers"},
 		{[]string{"bench", dir, "--plans", "40:-1"}, "0 or more"},
+		{[]string{"bench", dir, "--plans", "5/40:4"}, "give --lists-sample"},
+		{[]string{"bench", dir, "--plans", "x/40:4"}, "or three"},
+		{[]string{"bench", dir, "--lists-sample", dir, "--nodes", "1"}, "without"},
+		{[]string{"bench", dir, "--lists-sample", t.TempDir()}, "--lists-sample"},
+		{[]string{"bench", dir, "--lists-sample", benchVectors(t, 9, 4, 9)}, "are 9 wide"},
 		{[]string{"bench", dir, "--targets", "0.9,0.90"}, "twice"},
 		{[]string{"bench", dir, "--writes", "-1"}, "--writes"},
 		{[]string{"bench", dir, "--queries", "0"}, "--queries"},
@@ -247,6 +252,25 @@ func TestBenchRefuses(t *testing.T) {
 	}
 	if code, _, err := command("bench", dir, "--index", folder); code == 0 || !strings.Contains(err, "remove "+path) {
 		t.Errorf("torn: exit %d, %s", code, err)
+	}
+}
+
+// TestBenchLists: with lists of a sample fewer sketches are met, by plans of one's own and by those that are calibrated, which are kept for these lists alone.
+func TestBenchLists(t *testing.T) {
+	dir, sample, folder := benchVectors(t, 400, 80, 24), benchVectors(t, 60, 4, 24), t.TempDir()
+	args := []string{"bench", dir, "--index", folder, "--queries", "20", "--targets", "0.9", "--recall-queries", "0"}
+	b := object(t, append(args, "--lists-sample", sample, "--plans", "40:10,6/40:10,60/40:10")...)
+	for _, x := range b["results"].([]any) {
+		r := x.(map[string]any)
+		stats, few := r["stats"].(map[string]any), r["recall_target"] == "6/40>10"
+		if met := stats["lists"] == 59.0 && stats["sketches"].(float64) < 200; r["k"] == 10.0 && r["recall_target"] != .9 && met != few { // one of the sample has no tokens
+			t.Errorf("%v: %v", r["recall_target"], stats)
+		}
+	}
+	for i, x := range [][]string{{"--lists-sample", sample}, nil, {"--lists-sample", sample}} {
+		if on := object(t, append(args, x...)...)["calibrated_on"].(map[string]any); on["kept"] != (i == 0) {
+			t.Errorf("run %d: plans kept %v", i, on["kept"])
+		}
 	}
 }
 

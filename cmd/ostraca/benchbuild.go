@@ -34,6 +34,9 @@ func (b *bench) open(ctx context.Context, r *benchReport) (err error) {
 	if b.arena, err = storage.NewArena(storage.ArenaOptions{Dir: dir}); err != nil {
 		return err
 	}
+	if err := b.readLists(ctx); err != nil {
+		return err
+	}
 	path := filepath.Join(b.options.index, indexFile)
 	if b.options.index != "" && !b.options.buildOnly {
 		switch err := b.load(ctx, path); {
@@ -85,7 +88,7 @@ func (b *bench) indexOptions() index.Options {
 	start := time.Now()
 	clock := func() int64 { return time.Since(start).Microseconds() }
 	sleep := func(micros int64) { time.Sleep(time.Duration(micros) * time.Microsecond) }
-	return index.Options{Codec: b.codec, Kernel: b.kernel, Threads: b.app.threads, Clock: clock, Memory: b.arena, Merging: index.Merging{Clock: clock, Sleep: sleep}}
+	return index.Options{Codec: b.codec, Kernel: b.kernel, Threads: b.app.threads, Clock: clock, Memory: b.arena, Lists: b.lists, Merging: index.Merging{Clock: clock, Sleep: sleep}}
 }
 
 // readBlock reads a file into one block of the arena, which is never given back.

@@ -32,7 +32,8 @@ type calibrationOf struct {
 	Width     int    `json:"width"`
 	Documents int    `json:"documents"`
 	Tokens    int64  `json:"tokens"`
-	Vectors   string `json:"vectors"`  // their digest
+	Vectors   string `json:"vectors"` // their digest
+	Lists     string `json:"lists,omitempty"`
 	Asked     string `json:"asked"`    // that of the queries that the plans were made with
 	Measured  int    `json:"measured"` // queries that were kept out
 	Queries   int    `json:"queries"`  // that the plans were made with
@@ -59,7 +60,7 @@ func (b *bench) calibrate(ctx context.Context, r *benchReport) error {
 	for i, at := range spread(len(asked), len(rows)) {
 		asked[i] = rows[at]
 	}
-	of := calibrationOf{b.options.codec, b.vectors.Width(), b.vectors.Len(), b.vectors.Tokens(), b.source.String(), digestOf(asked).String(), len(b.queries), len(asked), heldOut}
+	of := calibrationOf{b.options.codec, b.vectors.Width(), b.vectors.Len(), b.vectors.Tokens(), b.source.String(), b.lists.String(), digestOf(asked).String(), len(b.queries), len(asked), heldOut}
 	r.CalibratedOn = &calibratedOn{Queries: of.Queries, HeldOut: heldOut}
 	path := filepath.Join(b.options.index, calibrationFile)
 	if b.options.index != "" {
@@ -119,7 +120,7 @@ func readCalibration(path string, of calibrationOf) (retrieval.Calibration, bool
 		if err != nil {
 			return nil, false, fmt.Errorf("%s: %w", path, err)
 		}
-		out = append(out, retrieval.Calibrated{Target: target, K: p.K, Plan: retrieval.Plan{Sketched: p.Sketched, Scored: p.Scored}})
+		out = append(out, retrieval.Calibrated{Target: target, K: p.K, Plan: retrieval.Plan(p.planJSON)})
 	}
 	if err := out.Validate(); err != nil {
 		return nil, false, fmt.Errorf("%s: %w", path, err)
@@ -131,7 +132,7 @@ func readCalibration(path string, of calibrationOf) (retrieval.Calibration, bool
 func writeCalibration(path string, of calibrationOf, plans retrieval.Calibration) error {
 	file := calibrationJSON{Of: of, Plans: []planOf{}}
 	for _, c := range plans {
-		file.Plans = append(file.Plans, planOf{c.Target.String(), c.K, planJSON{c.Plan.Sketched, c.Plan.Scored}})
+		file.Plans = append(file.Plans, planOf{c.Target.String(), c.K, planJSON(c.Plan)})
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -58,8 +58,9 @@ type benchResult struct {
 	Stats         stagesJSON   `json:"stats"`
 }
 
-// planJSON is a plan: how many documents each stage keeps; 0 is all.
+// planJSON is a plan: how many lists are looked into, and how many documents each stage keeps; 0 is all.
 type planJSON struct {
+	Lists    int `json:"lists,omitempty"`
 	Sketched int `json:"sketched"`
 	Scored   int `json:"scored"`
 }
@@ -68,11 +69,15 @@ func (p planJSON) String() string {
 	if p == (planJSON{}) {
 		return "all"
 	}
+	if p.Lists > 0 {
+		return fmt.Sprintf("%d/%d>%d", p.Lists, p.Sketched, p.Scored)
+	}
 	return fmt.Sprintf("%d>%d", p.Sketched, p.Scored)
 }
 
 // stagesJSON is the mean work of a query: vectors met in each stage, documents that passed on, and times.
 type stagesJSON struct {
+	Lists     float64    `json:"lists"` // centroids met
 	Sketches  float64    `json:"sketches"`
 	Sketched  float64    `json:"sketched"` // documents kept by their sketches
 	Coarse    float64    `json:"coarse"`
@@ -96,7 +101,7 @@ func newStages(s retrieval.Stats, quantize []float64) stagesJSON {
 	for _, x := range quantize {
 		sum += x
 	}
-	return stagesJSON{mean(s.Sketches), mean(s.Sketched), mean(s.Coarse), mean(s.Documents), mean(s.Tokens),
+	return stagesJSON{mean(s.Lists), mean(s.Sketches), mean(s.Sketched), mean(s.Coarse), mean(s.Documents), mean(s.Tokens),
 		microsJSON{sum / float64(len(quantize)), mean(s.Micros.Sketch), mean(s.Micros.Coarse), mean(s.Micros.Score)}}
 }
 

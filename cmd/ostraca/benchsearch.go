@@ -34,7 +34,7 @@ func quiet() (again func()) {
 // run asks every query for k documents, and measures: from float vectors to hits.
 func (b *bench) run(ctx context.Context, target recallTarget, plan retrieval.Plan, k int) (benchResult, [][]int, error) {
 	r := benchResult{RecallTarget: target, K: k, Threads: b.app.workers()}
-	r.Plan = planJSON{plan.Sketched, plan.Scored}
+	r.Plan = planJSON(plan)
 	for _, row := range b.queries[:min(warmup, len(b.queries))] {
 		if _, _, err := b.ask(ctx, row.Vectors, plan, k); err != nil {
 			return r, nil, b.named(row, err)

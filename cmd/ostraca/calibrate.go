@@ -321,7 +321,7 @@ func answerOf(found *api.SearchResponse) retrieval.Answer {
 
 // reached tells what a plan reaches with the questions.
 func (c *calibrator) reached(ctx context.Context, p retrieval.Calibrated) (reachedOne, error) {
-	out := reachedOne{planOf: planOf{RecallTarget: p.Target.String(), K: p.K, planJSON: planJSON{p.Plan.Sketched, p.Plan.Scored}}}
+	out := reachedOne{planOf: planOf{RecallTarget: p.Target.String(), K: p.K, planJSON: planJSON(p.Plan)}}
 	exact, err := c.all(ctx, asking{retrieval.Plan{}, p.K})
 	if err != nil {
 		return out, err

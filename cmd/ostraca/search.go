@@ -148,7 +148,7 @@ func answerJSON(text string, answer *api.SearchResponse) searchJSON {
 		Plan: s.GetPlan(), ScoreUS: int64(s.GetScoreUs()), Documents: int64(s.GetDocumentsScored()), Tokens: int64(s.GetTokensScored()), Shards: int(s.GetShards()), EncodeUS: s.GetEncodeUs(), SearchUS: s.GetSearchUs(),
 	}}
 	if c := s.GetCascade(); c != nil {
-		out.Stats.Cascade = &planJSON{int(c.Sketched), int(c.Scored)}
+		out.Stats.Cascade = &planJSON{Sketched: int(c.Sketched), Scored: int(c.Scored)}
 		out.Stats.Sketches, out.Stats.Sketched, out.Stats.Coarse = int64(s.SketchesScanned), int64(s.DocumentsSketched), int64(s.CoarseScored)
 		out.Stats.SketchUS, out.Stats.CoarseUS = int64(s.SketchUs), int64(s.CoarseUs)
 	}
@@ -261,7 +261,7 @@ func (m *memory) explain(ctx context.Context, q question, alignments bool) (sear
 	stats := statsJSON{Plan: "exact", Documents: s.Documents, Tokens: s.Tokens, Segments: s.Segments, Sketches: s.Sketches, Sketched: s.Sketched, Coarse: s.Coarse,
 		SketchUS: s.Micros.Sketch, CoarseUS: s.Micros.Coarse, ScoreUS: s.Micros.Score}
 	if p := q.Plan; !p.Exact() {
-		stats.Plan, stats.Cascade = "cascade", &planJSON{p.Sketched, p.Scored}
+		stats.Plan, stats.Cascade = "cascade", new(planJSON(p))
 	}
 	return searchJSON{Query: q.text, Hits: hits, Stats: stats, Load: &m.loaded}, nil
 }

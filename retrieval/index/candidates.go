@@ -15,14 +15,20 @@ import (
 // candidates returns the documents that the plan scores by their tokens, in the order in which they lie, and what finding them cost.
 func (v View) candidates(ctx context.Context, q *retrieval.Query) ([]candidate, retrieval.Stats, error) {
 	var stats retrieval.Stats
-	all := v.parts.documents()
-	var found []candidate
-	var err error
 	start := v.index.clock()
 	plan := q.Plan.For(q.K)
 	n, m := plan.Sketched, plan.Scored
+	all, whole := v.parts.documents(), v.parts
+	var lists []int32
+	if v.index.probes(plan, all) {
+		stats.Lists = int64(len(v.index.centroids.scales))
+		v.parts, lists = v.probed(q, plan.Lists)
+		all = v.parts.documents()
+	}
+	var found []candidate
+	var err error
 	if n > 0 && (n < all || m > 0 && m < all) { // the order of the sketches matters even where all of them pass
-		found, err = v.bySketch(ctx, q, n, &stats)
+		found, err = v.bySketch(ctx, q, n, lists, &stats)
 	} else {
 		found = v.everyone(all)
 	}
@@ -31,8 +37,22 @@ func (v View) candidates(ctx context.Context, q *retrieval.Query) ([]candidate, 
 	if err == nil && m > 0 && m < len(found) {
 		found, err = v.byCoarse(ctx, q, found, m, &stats)
 	}
+	if err == nil && stats.Lists > 0 && all < q.K { // the lists hold fewer than are wanted
+		found, err = View{v.index, whole.others(v.parts)}.fill(ctx, q, found, q.K-all, &stats)
+	}
 	stats.Micros.Sketch, stats.Micros.Coarse = middle-start, v.index.clock()-middle
 	return found, stats, err
+}
+
+// fill adds the best n documents, by sketch, to what was found elsewhere. They push out nothing of it.
+func (v View) fill(ctx context.Context, q *retrieval.Query, found []candidate, n int, stats *retrieval.Stats) ([]candidate, error) {
+	more, err := v.bySketch(ctx, q, n, nil, stats)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, more...)
+	slices.SortFunc(found, inPlace)
+	return found, nil
 }
 
 // everyone returns all living documents that have tokens.
@@ -48,17 +68,32 @@ func (v View) everyone(n int) []candidate {
 	return out
 }
 
-// pieceSketches documents are scanned at a time at most, so that their sums stay in the first-level cache.
-const pieceSketches = 2048
+// pieceSketches documents are scanned at a time at most, so that their sums stay in the first-level cache. pieceLists lists are a worker's share.
+const (
+	pieceSketches = 2048
+	pieceLists    = 64
+)
 
-// bySketch scans all sketches and returns the best n documents.
-func (v View) bySketch(ctx context.Context, q *retrieval.Query, n int, stats *retrieval.Stats) ([]candidate, error) {
-	type piece struct{ part, from, to int }
+// bySketch scans the sketches of all living documents and returns the best n. These may be those of some lists alone: then it is these lists that are scanned where
+// sketches lie by list.
+func (v View) bySketch(ctx context.Context, q *retrieval.Query, n int, lists []int32, stats *retrieval.Stats) ([]candidate, error) {
+	type piece struct {
+		part, from, to int
+		scan           func(s *sketching) // something else of the part
+	}
 	var pieces []piece
 	step := min(max(1, v.index.step/(q.Width*q.Len())), pieceSketches)
 	for i, p := range v.parts {
+		if lists != nil && len(p.members.grouped.firsts) > 0 {
+			for some := range slices.Chunk(lists, pieceLists) {
+				pieces = append(pieces, piece{scan: func(s *sketching) { s.lists(i, some) }})
+			}
+			pieces = append(pieces, piece{scan: func(s *sketching) { s.long(i) }})
+			stats.Sketches += int64(p.documents)
+			continue
+		}
 		for from := 0; from < len(p.records); from += step {
-			pieces = append(pieces, piece{i, from, min(from+step, len(p.records))})
+			pieces = append(pieces, piece{part: i, from: from, to: min(from+step, len(p.records))})
 		}
 	}
 	workers := make([]sketching, min(v.index.threads, max(1, len(pieces))))
@@ -67,7 +102,11 @@ func (v View) bySketch(ctx context.Context, q *retrieval.Query, n int, stats *re
 		s := &workers[worker]
 		s.scan, s.contest = v.index.kernel.NewScan(q.Codes, q.Weights, q.Width), newContest(v.parts, n)
 		for i := take(); i >= 0; i = take() {
-			s.piece(pieces[i].part, pieces[i].from, pieces[i].to)
+			if p := pieces[i]; p.scan != nil {
+				p.scan(s)
+			} else {
+				s.piece(p.part, p.from, p.to)
+			}
 		}
 		contests[worker] = s.contest
 	})
@@ -113,13 +152,20 @@ func (s *sketching) living(part, from, to int) {
 	p := s.parts[part]
 	s.which = slices.Grow(s.which[:0], to-from)
 	for at := p.alive(from); at < to; at = p.alive(at + 1) {
-		if n := p.sketch.length(at); n > 0 {
+		if p.sketch.length(at) > 0 {
 			s.which = append(s.which, int32(at))
-			s.sketches += int64(n)
 		}
 	}
-	s.scan.Gather(s.sums[:len(s.which)], p.sketch.rows, p.sketch.starts, s.which)
+	s.gather(part)
+}
+
+// gather scores the documents in s.which.
+func (s *sketching) gather(part int) {
+	p := s.parts[part]
+	s.sums = slices.Grow(s.sums[:0], len(s.which))[:len(s.which)]
+	s.scan.Gather(s.sums, p.sketch.rows, p.sketch.starts, s.which)
 	for i, at := range s.which {
+		s.sketches += int64(p.sketch.length(int(at)))
 		if x := s.sums[i] >> sketchShift * int64(p.shared[at]); x >= s.least {
 			s.add(candidate{x, int32(part), at})
 		}

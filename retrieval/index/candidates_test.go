@@ -61,7 +61,7 @@ func (c *crowd) splits(t testing.TB) (whole *Index, three, seven retrieval.Union
 		docs[i][j] = append(docs[i][j], d)
 	}
 	made := func(docs ...[]retrieval.Document) *Index {
-		x, err := New(c.width, Options{Codec: c.codec, Threads: 1})
+		x, err := New(c.width, Options{Codec: c.codec, Threads: 1, Lists: c.lists})
 		if err != nil {
 			t.Fatal(err)
 		}

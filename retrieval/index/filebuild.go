@@ -47,6 +47,7 @@ func (b *Builder) Add(d retrieval.Document) error {
 
 // Index returns the index of all that was added. The builder must not be used any more.
 func (b *Builder) Index() *Index {
+	b.g.enlist(b.index.centroids)
 	b.g.measure()
 	b.index.hold(b.g)
 	return b.index
@@ -83,7 +84,7 @@ func (g *segment) append(d retrieval.Document) {
 
 // measure counts the bytes of all documents.
 func (g *segment) measure() {
-	g.bytes = g.fine.size() + g.coarse.size() + g.sketch.size() + len(g.cluster) + len(g.records)*(2+int(unsafe.Sizeof(record{})))
+	g.bytes = g.fine.size() + g.coarse.size() + g.sketch.size() + len(g.cluster) + g.members.size() + len(g.records)*(2+int(unsafe.Sizeof(record{})))
 	for _, r := range g.records {
 		g.bytes += len(r.id) + len(r.text) + len(r.spans)*int(unsafe.Sizeof(retrieval.Span{}))
 	}
@@ -98,7 +99,7 @@ func (x *Index) Tiers() (b retrieval.Bytes) {
 			b.Starts += int64(4 * len(tiers[i].starts))
 		}
 		b.Fine += int64(len(p.cluster))
-		b.Starts += int64(2 * len(p.shared))
+		b.Starts += int64(2*len(p.shared) + p.members.size())
 	}
 	return b
 }

@@ -37,6 +37,8 @@ func Load(data []byte, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.enlist(x.centroids)
+	g.measure()
 	x.hold(g)
 	return x, nil
 }
@@ -96,7 +98,6 @@ func readSegment(h *fileHeader, parts [sections][]byte) (*segment, error) {
 			return nil, corrupt("document %q has a scale and no tokens", d.ID)
 		}
 	}
-	g.measure()
 	return g, nil
 }
 

@@ -24,6 +24,7 @@ type Options struct {
 	Clock   func() int64    // microseconds, for the times in answers; nil: they are 0
 	Merging Merging         // what merges may take
 	Memory  Memory          // of large segments; nil: Go's
+	Lists   Lists           // that plans may name; of the index's width. The zero value: none
 }
 
 // Index is the documents of one shard, in memory. It is a [retrieval.Searcher] that scores the living documents by their
@@ -39,7 +40,8 @@ type Index struct {
 	kernel         *kernel.Set
 	clock          func() int64
 	memory         Memory
-	limit, step    int // documents and tokens of a merged segment, and stepWork; less in tests
+	centroids      *centroidsOf // nil: no lists
+	limit, step    int          // documents and tokens of a merged segment, and stepWork; less in tests
 	writing        sync.Mutex
 	numbering      *Numbering
 	state          atomic.Pointer[snapshot]
@@ -57,6 +59,9 @@ func New(width int, o Options) (*Index, error) {
 	if o.Codec.Bits() == 0 {
 		return nil, fmt.Errorf("codec %q, known are %q: %w", o.Codec, retrieval.Codecs, retrieval.ErrInvalid)
 	}
+	if !o.Lists.IsZero() && o.Lists.Width() != width {
+		return nil, fmt.Errorf("lists of width %d, the index's is %d: %w", o.Lists.Width(), width, retrieval.ErrInvalid)
+	}
 	if o.Clock == nil {
 		o.Clock = func() int64 { return 0 }
 	}
@@ -67,6 +72,7 @@ func New(width int, o Options) (*Index, error) {
 		o.Kernel = kernel.Best()
 	}
 	x := &Index{codec: o.Codec, clock: o.Clock, width: width, threads: o.Threads, kernel: o.Kernel, memory: o.Memory, step: stepWork, numbering: new(Numbering)}
+	x.centroids = newCentroids(o.Lists, o.Kernel)
 	x.limit = maxMerged / int(o.Codec.Bytes(width, retrieval.SketchTokens).All()/retrieval.SketchTokens)
 	x.merger = newMerger(o.Merging, &x.writing)
 	x.state.Store(new(snapshot))
@@ -125,6 +131,7 @@ func (x *Index) fresh(docs []retrieval.Document) *segment {
 	for _, d := range docs {
 		g.append(d)
 	}
+	g.enlist(x.centroids)
 	g.measure()
 	return g
 }

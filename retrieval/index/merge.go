@@ -135,15 +135,18 @@ func (s snapshot) join(m Memory, goOn func(copied int) bool) part {
 		}
 	}
 	g := newSegment(s[0].codec, s[0].width, n, m)
+	g.members.centroids = s[0].members.centroids
 	numbers := make([]uint32, 0, n.documents)
 	for p, i := range s.walk("") {
 		d := p.document(i)
 		g.append(d)
+		g.members.add(&p.members, p.sketch.starts[i], p.sketch.starts[i+1])
 		numbers = append(numbers, p.numbers[i])
 		if !goOn(len(d.Codes.Rows) + len(d.Codes.Coarse.Rows) + len(d.Codes.Sketch.Rows)) {
 			break
 		}
 	}
+	g.group()
 	g.measure()
 	runtime.KeepAlive(s) // rows were read that the garbage collector does not see
 	return part{segment: g, numbers: numbers, documents: len(g.records), tokens: len(g.fine.scales)}

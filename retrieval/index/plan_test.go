@@ -19,6 +19,7 @@ type crowd struct {
 	width    int
 	subjects []float32
 	docs     []retrieval.Document
+	lists    Lists
 }
 
 func newCrowd(codec retrieval.Codec, n, width int) *crowd {
@@ -58,7 +59,7 @@ func (c *crowd) parts(t testing.TB, n int, o Options) retrieval.Union {
 		docs[i*i%n] = append(docs[i*i%n], d)
 	}
 	for i := range out {
-		o.Codec = c.codec
+		o.Codec, o.Lists = c.codec, c.lists
 		x, err := New(c.width, o)
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ type segment struct {
 	coarse  tier
 	sketch  tier
 	shared  []uint16 // the scale of a document's sketch vectors, one a document
+	members members
 	records []record // one a document
 	bytes   int      // what all this takes
 	outside bool     // some of it is not the garbage collector's: see Memory

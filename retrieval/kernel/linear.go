@@ -7,9 +7,10 @@ import "math"
 
 // Digits: a number of the sum is split into 4 digits of 8 bits, or 2 of 16, so that rows meet it in the multiplications that they meet a token in.
 const (
-	linearStep = 64 // bytes of a row in a step of the loop on 512 bits; on 256 it is a quarter
-	linearRows = 4  // that the assembly takes at a time
-	linearMost = math.MaxInt8 * (1<<24 + 1<<16 + 1<<8 + 1)
+	linearStep  = 64 // bytes of a row in a step of the loop on 512 bits; on 256 it is a quarter
+	linearRows  = 4  // that the assembly takes at a time
+	linearAhead = 24 // rows before its turn one is fetched that was picked
+	linearMost  = math.MaxInt8 * (1<<24 + 1<<16 + 1<<8 + 1)
 )
 
 // linear is a query as one row.
@@ -75,12 +76,17 @@ func (l *linear) spread16() {
 	l.digits = wordBytes(words)
 }
 
-// linear scores documents of one row each, a multiple of linearRows, given the numbers of their rows.
-func (c *Scan) linear(sums []int64, rows []byte, which []int32) {
+// linear scores documents of one row each, a multiple of linearRows, given the numbers of their rows. Where these are picked, linearAhead more are there, of rows to be
+// fetched meanwhile; else rows lie one after the other.
+func (c *Scan) linear(sums []int64, rows []byte, which []int32, picked bool) {
 	stride := c.query.stride
 	if f := c.set.loops.linear; f != nil {
 		l := &c.sum
-		f(&sums[0], &rows[0], &which[0], len(sums)/linearRows, stride, l.steps, int(l.mask), &l.digits[0], c.bias, scanAhead)
+		next := 0
+		if picked {
+			next = 4 * linearAhead
+		}
+		f(&sums[0], &rows[0], &which[0], len(sums)/linearRows, stride, l.steps, int(l.mask), &l.digits[0], c.bias, scanAhead, next)
 		return
 	}
 	for i := range sums {

@@ -32,10 +32,10 @@ func scanVNNIx2(sums *int64, rows *byte, spans *int32, n int, step int, stride i
 func scanAVX2x1(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
 
 //go:noescape
-func linearAVX512(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+func linearAVX512(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)
 
 //go:noescape
-func linearAVX2(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+func linearAVX2(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)
 
 //go:noescape
 func maxsimVNNIx1(best *int32, pos *int32, rows *byte, n int, stride int, b *byte, ldb int, bias *int32, scales *uint16, lift int, first int, fetch *byte, last *byte, rate int)

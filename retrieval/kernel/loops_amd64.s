@@ -4784,115 +4784,140 @@ done:
 	VZEROUPPER
 	RET
 
-// func linearAVX512(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+// func linearAVX512(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI, MMX+
-TEXT ·linearAVX512(SB), NOSPLIT, $0-80
-	MOVQ         ahead+72(FP), CX
-	MOVQ         sums+0(FP), DX
-	MOVQ         which+16(FP), BX
-	MOVQ         mask+48(FP), SI
+TEXT ·linearAVX512(SB), NOSPLIT, $0-88
+	MOVQ         sums+0(FP), CX
+	MOVQ         which+16(FP), DX
+	MOVQ         mask+48(FP), BX
 	VPBROADCASTQ bias+64(FP), Y0
-	KMOVQ        SI, K1
+	KMOVQ        BX, K1
 
 block:
-	MOVLQSX (BX), DI
-	IMULQ   stride+32(FP), DI
-	ADDQ    rows+8(FP), DI
+	MOVLQSX (DX), SI
+	IMULQ   stride+32(FP), SI
+	ADDQ    rows+8(FP), SI
 	VXORPS  Z1, Z1, Z1
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	VXORPS  Z4, Z4, Z4
-	MOVLQSX 4(BX), R8
-	IMULQ   stride+32(FP), R8
-	ADDQ    rows+8(FP), R8
+	MOVLQSX 4(DX), DI
+	IMULQ   stride+32(FP), DI
+	ADDQ    rows+8(FP), DI
 	VXORPS  Z5, Z5, Z5
 	VXORPS  Z6, Z6, Z6
 	VXORPS  Z7, Z7, Z7
 	VXORPS  Z8, Z8, Z8
-	MOVLQSX 8(BX), R9
-	IMULQ   stride+32(FP), R9
-	ADDQ    rows+8(FP), R9
+	MOVLQSX 8(DX), R8
+	IMULQ   stride+32(FP), R8
+	ADDQ    rows+8(FP), R8
 	VXORPS  Z9, Z9, Z9
 	VXORPS  Z10, Z10, Z10
 	VXORPS  Z11, Z11, Z11
 	VXORPS  Z12, Z12, Z12
-	MOVLQSX 12(BX), R10
-	IMULQ   stride+32(FP), R10
-	ADDQ    rows+8(FP), R10
+	MOVLQSX 12(DX), R9
+	IMULQ   stride+32(FP), R9
+	ADDQ    rows+8(FP), R9
 	VXORPS  Z13, Z13, Z13
 	VXORPS  Z14, Z14, Z14
 	VXORPS  Z15, Z15, Z15
 	VXORPS  Z16, Z16, Z16
-	ADDQ    $0x10, BX
-	MOVQ    digits+56(FP), AX
-	MOVQ    steps+40(FP), R11
-	TESTQ   R11, R11
-	JZ      rest
+	MOVQ    next+80(FP), AX
+	MOVQ    ahead+72(FP), R10
+	MOVQ    ahead+72(FP), R11
+	MOVQ    ahead+72(FP), R12
+	MOVQ    ahead+72(FP), R13
+	TESTQ   AX, AX
+	JZ      decided
+	ADDQ    DX, AX
+	MOVLQSX (AX), R10
+	IMULQ   stride+32(FP), R10
+	ADDQ    rows+8(FP), R10
+	SUBQ    SI, R10
+	MOVLQSX 4(AX), R11
+	IMULQ   stride+32(FP), R11
+	ADDQ    rows+8(FP), R11
+	SUBQ    DI, R11
+	MOVLQSX 8(AX), R12
+	IMULQ   stride+32(FP), R12
+	ADDQ    rows+8(FP), R12
+	SUBQ    R8, R12
+	MOVLQSX 12(AX), R13
+	IMULQ   stride+32(FP), R13
+	ADDQ    rows+8(FP), R13
+	SUBQ    R9, R13
+
+decided:
+	ADDQ  $0x10, DX
+	MOVQ  digits+56(FP), AX
+	MOVQ  steps+40(FP), R14
+	TESTQ R14, R14
+	JZ    rest
 
 step:
 	VMOVDQU32  (AX), Z18
 	VMOVDQU32  64(AX), Z19
 	VMOVDQU32  128(AX), Z20
 	VMOVDQU32  192(AX), Z21
-	VMOVDQU8   (DI), Z17
-	PREFETCHT0 (DI)(CX*1)
+	VMOVDQU8   (SI), Z17
+	PREFETCHT0 (SI)(R10*1)
 	VPDPBUSD   Z18, Z17, Z1
 	VPDPBUSD   Z19, Z17, Z2
 	VPDPBUSD   Z20, Z17, Z3
 	VPDPBUSD   Z21, Z17, Z4
-	VMOVDQU8   (R8), Z17
-	PREFETCHT0 (R8)(CX*1)
+	VMOVDQU8   (DI), Z17
+	PREFETCHT0 (DI)(R11*1)
 	VPDPBUSD   Z18, Z17, Z5
 	VPDPBUSD   Z19, Z17, Z6
 	VPDPBUSD   Z20, Z17, Z7
 	VPDPBUSD   Z21, Z17, Z8
-	VMOVDQU8   (R9), Z17
-	PREFETCHT0 (R9)(CX*1)
+	VMOVDQU8   (R8), Z17
+	PREFETCHT0 (R8)(R12*1)
 	VPDPBUSD   Z18, Z17, Z9
 	VPDPBUSD   Z19, Z17, Z10
 	VPDPBUSD   Z20, Z17, Z11
 	VPDPBUSD   Z21, Z17, Z12
-	VMOVDQU8   (R10), Z17
-	PREFETCHT0 (R10)(CX*1)
+	VMOVDQU8   (R9), Z17
+	PREFETCHT0 (R9)(R13*1)
 	VPDPBUSD   Z18, Z17, Z13
 	VPDPBUSD   Z19, Z17, Z14
 	VPDPBUSD   Z20, Z17, Z15
 	VPDPBUSD   Z21, Z17, Z16
 	ADDQ       $0x00000100, AX
+	ADDQ       $0x40, SI
 	ADDQ       $0x40, DI
 	ADDQ       $0x40, R8
 	ADDQ       $0x40, R9
-	ADDQ       $0x40, R10
-	DECQ       R11
+	DECQ       R14
 	JNZ        step
 
 rest:
-	TESTQ      SI, SI
+	TESTQ      BX, BX
 	JZ         sum
 	VMOVDQU32  (AX), Z18
 	VMOVDQU32  64(AX), Z19
 	VMOVDQU32  128(AX), Z20
 	VMOVDQU32  192(AX), Z21
-	VMOVDQU8.Z (DI), K1, Z17
-	PREFETCHT0 (DI)(CX*1)
+	VMOVDQU8.Z (SI), K1, Z17
+	PREFETCHT0 (SI)(R10*1)
 	VPDPBUSD   Z18, Z17, Z1
 	VPDPBUSD   Z19, Z17, Z2
 	VPDPBUSD   Z20, Z17, Z3
 	VPDPBUSD   Z21, Z17, Z4
-	VMOVDQU8.Z (R8), K1, Z17
-	PREFETCHT0 (R8)(CX*1)
+	VMOVDQU8.Z (DI), K1, Z17
+	PREFETCHT0 (DI)(R11*1)
 	VPDPBUSD   Z18, Z17, Z5
 	VPDPBUSD   Z19, Z17, Z6
 	VPDPBUSD   Z20, Z17, Z7
 	VPDPBUSD   Z21, Z17, Z8
-	VMOVDQU8.Z (R9), K1, Z17
-	PREFETCHT0 (R9)(CX*1)
+	VMOVDQU8.Z (R8), K1, Z17
+	PREFETCHT0 (R8)(R12*1)
 	VPDPBUSD   Z18, Z17, Z9
 	VPDPBUSD   Z19, Z17, Z10
 	VPDPBUSD   Z20, Z17, Z11
 	VPDPBUSD   Z21, Z17, Z12
-	VMOVDQU8.Z (R10), K1, Z17
-	PREFETCHT0 (R10)(CX*1)
+	VMOVDQU8.Z (R9), K1, Z17
+	PREFETCHT0 (R9)(R13*1)
 	VPDPBUSD   Z18, Z17, Z13
 	VPDPBUSD   Z19, Z17, Z14
 	VPDPBUSD   Z20, Z17, Z15
@@ -4973,82 +4998,107 @@ sum:
 	VPERM2I128    $0x31, Y3, Y1, Y1
 	VPADDQ        Y1, Y2, Y2
 	VPSUBQ        Y0, Y2, Y2
-	VMOVDQU       Y2, (DX)
-	ADDQ          $0x20, DX
+	VMOVDQU       Y2, (CX)
+	ADDQ          $0x20, CX
 	DECQ          n+24(FP)
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func linearAVX2(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+// func linearAVX2(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·linearAVX2(SB), NOSPLIT, $0-80
-	MOVQ         ahead+72(FP), CX
-	MOVQ         sums+0(FP), DX
-	MOVQ         which+16(FP), BX
+TEXT ·linearAVX2(SB), NOSPLIT, $0-88
+	MOVQ         sums+0(FP), CX
+	MOVQ         which+16(FP), DX
 	MOVQ         mask+48(FP), AX
 	VPBROADCASTQ bias+64(FP), Y0
 
 block:
-	MOVLQSX (BX), SI
-	IMULQ   stride+32(FP), SI
-	ADDQ    rows+8(FP), SI
+	MOVLQSX (DX), BX
+	IMULQ   stride+32(FP), BX
+	ADDQ    rows+8(FP), BX
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVLQSX 4(BX), DI
-	IMULQ   stride+32(FP), DI
-	ADDQ    rows+8(FP), DI
+	MOVLQSX 4(DX), SI
+	IMULQ   stride+32(FP), SI
+	ADDQ    rows+8(FP), SI
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	MOVLQSX 8(BX), R8
-	IMULQ   stride+32(FP), R8
-	ADDQ    rows+8(FP), R8
+	MOVLQSX 8(DX), DI
+	IMULQ   stride+32(FP), DI
+	ADDQ    rows+8(FP), DI
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
-	MOVLQSX 12(BX), R9
-	IMULQ   stride+32(FP), R9
-	ADDQ    rows+8(FP), R9
+	MOVLQSX 12(DX), R8
+	IMULQ   stride+32(FP), R8
+	ADDQ    rows+8(FP), R8
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	ADDQ    $0x10, BX
-	MOVQ    digits+56(FP), AX
-	MOVQ    steps+40(FP), R10
-	TESTQ   R10, R10
-	JZ      rest
+	MOVQ    next+80(FP), AX
+	MOVQ    ahead+72(FP), R9
+	MOVQ    ahead+72(FP), R10
+	MOVQ    ahead+72(FP), R11
+	MOVQ    ahead+72(FP), R12
+	TESTQ   AX, AX
+	JZ      decided
+	ADDQ    DX, AX
+	MOVLQSX (AX), R9
+	IMULQ   stride+32(FP), R9
+	ADDQ    rows+8(FP), R9
+	SUBQ    BX, R9
+	MOVLQSX 4(AX), R10
+	IMULQ   stride+32(FP), R10
+	ADDQ    rows+8(FP), R10
+	SUBQ    SI, R10
+	MOVLQSX 8(AX), R11
+	IMULQ   stride+32(FP), R11
+	ADDQ    rows+8(FP), R11
+	SUBQ    DI, R11
+	MOVLQSX 12(AX), R12
+	IMULQ   stride+32(FP), R12
+	ADDQ    rows+8(FP), R12
+	SUBQ    R8, R12
+
+decided:
+	ADDQ  $0x10, DX
+	MOVQ  digits+56(FP), AX
+	MOVQ  steps+40(FP), R13
+	TESTQ R13, R13
+	JZ    rest
 
 step:
 	VMOVDQU    (AX), Y11
 	VMOVDQU    32(AX), Y12
-	VPMOVZXBW  (SI), Y9
-	PREFETCHT0 (SI)(CX*1)
+	VPMOVZXBW  (BX), Y9
+	PREFETCHT0 (BX)(R9*1)
 	VPMADDWD   Y11, Y9, Y10
 	VPADDD     Y10, Y1, Y1
 	VPMADDWD   Y12, Y9, Y10
 	VPADDD     Y10, Y2, Y2
-	VPMOVZXBW  (DI), Y9
-	PREFETCHT0 (DI)(CX*1)
+	VPMOVZXBW  (SI), Y9
+	PREFETCHT0 (SI)(R10*1)
 	VPMADDWD   Y11, Y9, Y10
 	VPADDD     Y10, Y3, Y3
 	VPMADDWD   Y12, Y9, Y10
 	VPADDD     Y10, Y4, Y4
-	VPMOVZXBW  (R8), Y9
-	PREFETCHT0 (R8)(CX*1)
+	VPMOVZXBW  (DI), Y9
+	PREFETCHT0 (DI)(R11*1)
 	VPMADDWD   Y11, Y9, Y10
 	VPADDD     Y10, Y5, Y5
 	VPMADDWD   Y12, Y9, Y10
 	VPADDD     Y10, Y6, Y6
-	VPMOVZXBW  (R9), Y9
-	PREFETCHT0 (R9)(CX*1)
+	VPMOVZXBW  (R8), Y9
+	PREFETCHT0 (R8)(R12*1)
 	VPMADDWD   Y11, Y9, Y10
 	VPADDD     Y10, Y7, Y7
 	VPMADDWD   Y12, Y9, Y10
 	VPADDD     Y10, Y8, Y8
 	ADDQ       $0x00000040, AX
+	ADDQ       $0x10, BX
 	ADDQ       $0x10, SI
 	ADDQ       $0x10, DI
 	ADDQ       $0x10, R8
-	ADDQ       $0x10, R9
-	DECQ       R10
+	DECQ       R13
 	JNZ        step
 
 rest:
@@ -5094,8 +5144,8 @@ rest:
 	VPERM2I128   $0x31, Y3, Y1, Y1
 	VPADDQ       Y1, Y2, Y2
 	VPSUBQ       Y0, Y2, Y2
-	VMOVDQU      Y2, (DX)
-	ADDQ         $0x20, DX
+	VMOVDQU      Y2, (CX)
+	ADDQ         $0x20, CX
 	DECQ         n+24(FP)
 	JNZ          block
 	VZEROUPPER

@@ -69,7 +69,7 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 	for len(sums) > 0 {
 		if n := c.alone(starts); n > 0 {
 			c.check(rows, starts[0], starts[n])
-			c.linear(sums[:n], rows, starts)
+			c.linear(sums[:n], rows, starts, false)
 			sums, starts = sums[n:], starts[n:]
 			continue
 		}
@@ -98,18 +98,23 @@ func (c *Scan) Documents(sums []int64, rows []byte, starts []int32) {
 	}
 }
 
-// pickedAlone is alone of picked documents, whose rows' numbers it puts into c.spans.
+// pickedAlone is alone of picked documents. It puts the numbers of their rows into c.spans, and behind them linearAhead of those that come next.
 func (c *Scan) pickedAlone(starts, which []int32) int {
 	c.spans = c.spans[:0]
-	if len(c.sum.total) > 0 {
-		for _, w := range which[:min(len(which), scanPicked)] {
-			if starts[w+1]-starts[w] != 1 {
-				break
-			}
-			c.spans = append(c.spans, starts[w])
-		}
+	if len(c.sum.total) == 0 {
+		return 0
 	}
-	return len(c.spans) &^ (linearRows - 1)
+	for _, w := range which[:min(len(which), scanPicked)] {
+		if starts[w+1]-starts[w] != 1 {
+			break
+		}
+		c.spans = append(c.spans, starts[w])
+	}
+	n := len(c.spans) &^ (linearRows - 1)
+	for i := len(c.spans); i < n+linearAhead; i++ {
+		c.spans = append(c.spans, starts[which[min(i, len(which)-1)]])
+	}
+	return n
 }
 
 // alone returns how many documents from the first on have one row each and can be scored at once.
@@ -132,7 +137,7 @@ func (c *Scan) Gather(sums []int64, rows []byte, starts []int32, which []int32) 
 	}
 	for len(sums) > 0 {
 		if n := c.pickedAlone(starts, which); n > 0 {
-			c.linear(sums[:n], rows, c.spans)
+			c.linear(sums[:n], rows, c.spans, true)
 			sums, which = sums[n:], which[n:]
 			continue
 		}

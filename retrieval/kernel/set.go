@@ -51,8 +51,8 @@ type product func(c *int32, ldc int, a *byte, lda int, b *byte, ldb int, k int, 
 type scan func(sums *int64, rows *byte, spans *int32, n int, step int, stride int, b *byte, ldb int, weights *int32, bias int64, ahead int, next int)
 
 // linearLoop sets 4 n sums to a row's product with the query's sum each, in digits, less bias: of the rows of these numbers, of so many whole steps
-// and as many bytes more as mask has bits. Rows are fetched that are ahead bytes further on.
-type linearLoop func(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)
+// and as many bytes more as mask has bits. Rows are fetched that are ahead bytes further on, or, with next, those whose numbers are next bytes further on.
+type linearLoop func(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)
 
 // maxsim takes n rows into the best scores so far, and their positions, of one panel of the query, or two, ldb apart; the first row's position is first.
 // Meanwhile it fetches other rows, rate bytes for every 8 of its own, from fetch to about last.

@@ -26,17 +26,18 @@ const linearRows = 4
 // lineared is what a block of rows keeps in registers.
 type lineared struct {
 	linearShape
-	digits, ahead Register
-	mask          Register // of the bytes in a last step that is not whole
-	rows          [linearRows]Register
-	acc           [linearRows][]VecVirtual
+	digits Register
+	mask   Register // of the bytes in a last step that is not whole
+	rows   [linearRows]Register
+	ahead  [linearRows]Register // how many bytes further on what is fetched lies
+	acc    [linearRows][]VecVirtual
 }
 
 // linear sets 4 n sums to the product of one row each, less bias. Rows are of so many whole steps,
-// and on 512 bits of as many bytes more as mask has bits. What lies ahead bytes further on is fetched.
+// and on 512 bits of as many bytes more as mask has bits. What lies ahead bytes further on is fetched, or, with next, the rows whose numbers are next bytes further on.
 func linear(s linearShape) {
-	s.fn("linear", "func(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int)")
-	c := lineared{linearShape: s, digits: GP64(), ahead: gp("ahead"), mask: K()}
+	s.fn("linear", "func(sums *int64, rows *byte, which *int32, n int, stride int, steps int, mask int, digits *byte, bias int64, ahead int, next int)")
+	c := lineared{linearShape: s, digits: GP64(), mask: K()}
 	sums, which, mask, bias := gp("sums"), gp("which"), gp("mask"), YMM()
 	VPBROADCASTQ(argument("bias"), bias)
 	if s.regs == 1 {
@@ -54,6 +55,7 @@ func linear(s linearShape) {
 			VXORPS(c.acc[r][p], c.acc[r][p], c.acc[r][p])
 		}
 	}
+	c.later(which)
 	ADDQ(Imm(4*linearRows), which)
 	left := GP64()
 	MOVQ(argument("digits"), c.digits)
@@ -83,6 +85,25 @@ func linear(s linearShape) {
 	s.ret()
 }
 
+// later decides what is fetched while a block is multiplied.
+func (c *lineared) later(which Register) {
+	next := gp("next")
+	for r := range c.ahead {
+		c.ahead[r] = GP64()
+		MOVQ(argument("ahead"), c.ahead[r])
+	}
+	TESTQ(next, next)
+	JZ(LabelRef("decided"))
+	ADDQ(which, next)
+	for r, at := range c.ahead {
+		MOVLQSX(Mem{Base: next, Disp: 4 * r}, at)
+		IMULQ(argument("stride"), at)
+		ADDQ(argument("rows"), at)
+		SUBQ(c.rows[r], at)
+	}
+	Label("decided")
+}
+
 // multiply takes one step of every row.
 func (c *lineared) multiply(part bool) {
 	digits, row, product := make([]VecVirtual, c.planes), c.vec()[0], c.vec()[0]
@@ -100,7 +121,7 @@ func (c *lineared) multiply(part bool) {
 		default:
 			VMOVDQU8(m, row)
 		}
-		PREFETCHT0(Mem{Base: at, Index: c.ahead, Scale: 1})
+		PREFETCHT0(Mem{Base: at, Index: c.ahead[r], Scale: 1})
 		for p, acc := range c.acc[r] {
 			if c.regs == 1 {
 				VPDPBUSD(digits[p], row, acc)
