@@ -442,6 +442,61 @@ func (x *Reduction) GetKeep() float64 {
 	return 0
 }
 
+// Lists divide the documents of a collection by their sketches, so that a plan can leave most of them unseen (docs/cascade.md).
+type Lists struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A sample of the caller's own, of which each document becomes a list: documents as a put takes them, as texts, tokens or codes; fields and
+	// conditions are not looked at. It is declared influence, and no part of the collection: forgetting a document does not change the lists.
+	Sample        []*PutDocument `protobuf:"bytes,1,rep,name=sample,proto3" json:"sample,omitempty"`
+	Name          string         `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the sample, told with the collection; empty: sample
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lists) Reset() {
+	*x = Lists{}
+	mi := &file_ostraca_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lists) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lists) ProtoMessage() {}
+
+func (x *Lists) ProtoReflect() protoreflect.Message {
+	mi := &file_ostraca_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lists.ProtoReflect.Descriptor instead.
+func (*Lists) Descriptor() ([]byte, []int) {
+	return file_ostraca_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Lists) GetSample() []*PutDocument {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
+func (x *Lists) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type CreateCollectionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -452,13 +507,14 @@ type CreateCollectionRequest struct {
 	Projection    *Projection            `protobuf:"bytes,6,opt,name=projection,proto3" json:"projection,omitempty"`                       // to fewer dimensions; absent: the one that ships with the encoder
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`          // a collection that is there already, of the same kind, is no error
 	Reduction     *Reduction             `protobuf:"bytes,8,opt,name=reduction,proto3" json:"reduction,omitempty"`                         // of its documents' token vectors; absent: none
+	Lists         *Lists                 `protobuf:"bytes,9,opt,name=lists,proto3" json:"lists,omitempty"`                                 // that plans may look into, for as long as it is there; absent: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[6]
+	mi := &file_ostraca_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +526,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[6]
+	mi := &file_ostraca_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +539,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{6}
+	return file_ostraca_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateCollectionRequest) GetName() string {
@@ -542,6 +598,13 @@ func (x *CreateCollectionRequest) GetReduction() *Reduction {
 	return nil
 }
 
+func (x *CreateCollectionRequest) GetLists() *Lists {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
 type Collection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -556,13 +619,14 @@ type Collection struct {
 	Digest        string                 `protobuf:"bytes,10,opt,name=digest,proto3" json:"digest,omitempty"`           // of its data, over all shards, hexadecimal; empty where one does not answer
 	Calibration   []*Calibrated          `protobuf:"bytes,11,rep,name=calibration,proto3" json:"calibration,omitempty"` // plans by recall target; none: those of the release
 	Reduction     *Reduction             `protobuf:"bytes,12,opt,name=reduction,proto3" json:"reduction,omitempty"`     // of its documents' token vectors; absent: none
+	Lists         string                 `protobuf:"bytes,13,opt,name=lists,proto3" json:"lists,omitempty"`             // what they were made of, empty where there are none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +638,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[7]
+	mi := &file_ostraca_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +651,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{7}
+	return file_ostraca_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Collection) GetName() string {
@@ -674,19 +738,27 @@ func (x *Collection) GetReduction() *Reduction {
 	return nil
 }
 
-// Plan says how a search finds its candidates in each shard: the best `sketched` documents by one vector for every 256 tokens, of these the best
-// `scored` by one for every few tokens, and these are scored by all of their tokens. 0 leaves a stage out.
+func (x *Collection) GetLists() string {
+	if x != nil {
+		return x.Lists
+	}
+	return ""
+}
+
+// Plan says how a search finds its candidates in each shard: of the documents in the best `lists` lists of the collection, the best `sketched` by one
+// vector for every 256 tokens, of these the best `scored` by one for every few tokens, and these are scored by all of their tokens. 0 leaves a stage out.
 type Plan struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sketched      uint32                 `protobuf:"varint,1,opt,name=sketched,proto3" json:"sketched,omitempty"`
 	Scored        uint32                 `protobuf:"varint,2,opt,name=scored,proto3" json:"scored,omitempty"`
+	Lists         uint32                 `protobuf:"varint,3,opt,name=lists,proto3" json:"lists,omitempty"` // means nothing in a collection without lists
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +770,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[8]
+	mi := &file_ostraca_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +783,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{8}
+	return file_ostraca_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Plan) GetSketched() uint32 {
@@ -728,6 +800,13 @@ func (x *Plan) GetScored() uint32 {
 	return 0
 }
 
+func (x *Plan) GetLists() uint32 {
+	if x != nil {
+		return x.Lists
+	}
+	return 0
+}
+
 // Calibrated is the plan that was seen to find a share of the exact answers of k hits.
 type Calibrated struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -740,7 +819,7 @@ type Calibrated struct {
 
 func (x *Calibrated) Reset() {
 	*x = Calibrated{}
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +831,7 @@ func (x *Calibrated) String() string {
 func (*Calibrated) ProtoMessage() {}
 
 func (x *Calibrated) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[9]
+	mi := &file_ostraca_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +844,7 @@ func (x *Calibrated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calibrated.ProtoReflect.Descriptor instead.
 func (*Calibrated) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{9}
+	return file_ostraca_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Calibrated) GetRecallTarget() string {
@@ -800,7 +879,7 @@ type Calibration struct {
 
 func (x *Calibration) Reset() {
 	*x = Calibration{}
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +891,7 @@ func (x *Calibration) String() string {
 func (*Calibration) ProtoMessage() {}
 
 func (x *Calibration) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[10]
+	mi := &file_ostraca_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +904,7 @@ func (x *Calibration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calibration.ProtoReflect.Descriptor instead.
 func (*Calibration) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{10}
+	return file_ostraca_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Calibration) GetPlans() []*Calibrated {
@@ -845,7 +924,7 @@ type ChangeCollectionRequest struct {
 
 func (x *ChangeCollectionRequest) Reset() {
 	*x = ChangeCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +936,7 @@ func (x *ChangeCollectionRequest) String() string {
 func (*ChangeCollectionRequest) ProtoMessage() {}
 
 func (x *ChangeCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[11]
+	mi := &file_ostraca_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +949,7 @@ func (x *ChangeCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeCollectionRequest.ProtoReflect.Descriptor instead.
 func (*ChangeCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{11}
+	return file_ostraca_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ChangeCollectionRequest) GetCollection() string {
@@ -895,7 +974,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +986,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[12]
+	mi := &file_ostraca_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +999,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{12}
+	return file_ostraca_proto_rawDescGZIP(), []int{13}
 }
 
 type ListCollectionsResponse struct {
@@ -932,7 +1011,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1023,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[13]
+	mi := &file_ostraca_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1036,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{13}
+	return file_ostraca_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -977,7 +1056,7 @@ type DropCollectionRequest struct {
 
 func (x *DropCollectionRequest) Reset() {
 	*x = DropCollectionRequest{}
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1068,7 @@ func (x *DropCollectionRequest) String() string {
 func (*DropCollectionRequest) ProtoMessage() {}
 
 func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[14]
+	mi := &file_ostraca_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1081,7 @@ func (x *DropCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionRequest.ProtoReflect.Descriptor instead.
 func (*DropCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{14}
+	return file_ostraca_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DropCollectionRequest) GetCollection() string {
@@ -1028,7 +1107,7 @@ type DropCollectionResponse struct {
 
 func (x *DropCollectionResponse) Reset() {
 	*x = DropCollectionResponse{}
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1119,7 @@ func (x *DropCollectionResponse) String() string {
 func (*DropCollectionResponse) ProtoMessage() {}
 
 func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[15]
+	mi := &file_ostraca_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1132,7 @@ func (x *DropCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropCollectionResponse.ProtoReflect.Descriptor instead.
 func (*DropCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{15}
+	return file_ostraca_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DropCollectionResponse) GetCount() uint32 {
@@ -1071,7 +1150,7 @@ type NewOperationRequest struct {
 
 func (x *NewOperationRequest) Reset() {
 	*x = NewOperationRequest{}
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1162,7 @@ func (x *NewOperationRequest) String() string {
 func (*NewOperationRequest) ProtoMessage() {}
 
 func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[16]
+	mi := &file_ostraca_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1175,7 @@ func (x *NewOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationRequest.ProtoReflect.Descriptor instead.
 func (*NewOperationRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{16}
+	return file_ostraca_proto_rawDescGZIP(), []int{17}
 }
 
 type NewOperationResponse struct {
@@ -1109,7 +1188,7 @@ type NewOperationResponse struct {
 
 func (x *NewOperationResponse) Reset() {
 	*x = NewOperationResponse{}
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1200,7 @@ func (x *NewOperationResponse) String() string {
 func (*NewOperationResponse) ProtoMessage() {}
 
 func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[17]
+	mi := &file_ostraca_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1213,7 @@ func (x *NewOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewOperationResponse.ProtoReflect.Descriptor instead.
 func (*NewOperationResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{17}
+	return file_ostraca_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NewOperationResponse) GetOperationId() string {
@@ -1165,7 +1244,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1256,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[18]
+	mi := &file_ostraca_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1269,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{18}
+	return file_ostraca_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Receipt) GetShard() uint32 {
@@ -1245,7 +1324,7 @@ type PutDocument struct {
 
 func (x *PutDocument) Reset() {
 	*x = PutDocument{}
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1336,7 @@ func (x *PutDocument) String() string {
 func (*PutDocument) ProtoMessage() {}
 
 func (x *PutDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[19]
+	mi := &file_ostraca_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1349,7 @@ func (x *PutDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutDocument.ProtoReflect.Descriptor instead.
 func (*PutDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{19}
+	return file_ostraca_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PutDocument) GetId() string {
@@ -1348,7 +1427,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1439,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[20]
+	mi := &file_ostraca_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1452,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{20}
+	return file_ostraca_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PutRequest) GetCollection() string {
@@ -1415,7 +1494,7 @@ type PatchDocument struct {
 
 func (x *PatchDocument) Reset() {
 	*x = PatchDocument{}
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1506,7 @@ func (x *PatchDocument) String() string {
 func (*PatchDocument) ProtoMessage() {}
 
 func (x *PatchDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[21]
+	mi := &file_ostraca_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1519,7 @@ func (x *PatchDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchDocument.ProtoReflect.Descriptor instead.
 func (*PatchDocument) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{21}
+	return file_ostraca_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PatchDocument) GetId() string {
@@ -1475,7 +1554,7 @@ type PatchRequest struct {
 
 func (x *PatchRequest) Reset() {
 	*x = PatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1566,7 @@ func (x *PatchRequest) String() string {
 func (*PatchRequest) ProtoMessage() {}
 
 func (x *PatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[22]
+	mi := &file_ostraca_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1579,7 @@ func (x *PatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchRequest.ProtoReflect.Descriptor instead.
 func (*PatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{22}
+	return file_ostraca_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PatchRequest) GetCollection() string {
@@ -1536,7 +1615,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1627,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[23]
+	mi := &file_ostraca_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1640,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{23}
+	return file_ostraca_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Error) GetCode() string {
@@ -1598,7 +1677,7 @@ type WriteOutcome struct {
 
 func (x *WriteOutcome) Reset() {
 	*x = WriteOutcome{}
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1689,7 @@ func (x *WriteOutcome) String() string {
 func (*WriteOutcome) ProtoMessage() {}
 
 func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[24]
+	mi := &file_ostraca_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1702,7 @@ func (x *WriteOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteOutcome.ProtoReflect.Descriptor instead.
 func (*WriteOutcome) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{24}
+	return file_ostraca_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WriteOutcome) GetId() string {
@@ -1672,7 +1751,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1763,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[25]
+	mi := &file_ostraca_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1776,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{25}
+	return file_ostraca_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WriteResponse) GetOutcomes() []*WriteOutcome {
@@ -1734,7 +1813,7 @@ type ForgetRequest struct {
 
 func (x *ForgetRequest) Reset() {
 	*x = ForgetRequest{}
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1825,7 @@ func (x *ForgetRequest) String() string {
 func (*ForgetRequest) ProtoMessage() {}
 
 func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[26]
+	mi := &file_ostraca_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1838,7 @@ func (x *ForgetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetRequest.ProtoReflect.Descriptor instead.
 func (*ForgetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{26}
+	return file_ostraca_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ForgetRequest) GetCollection() string {
@@ -1809,7 +1888,7 @@ type ForgetResponse struct {
 
 func (x *ForgetResponse) Reset() {
 	*x = ForgetResponse{}
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1900,7 @@ func (x *ForgetResponse) String() string {
 func (*ForgetResponse) ProtoMessage() {}
 
 func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[27]
+	mi := &file_ostraca_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1913,7 @@ func (x *ForgetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetResponse.ProtoReflect.Descriptor instead.
 func (*ForgetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{27}
+	return file_ostraca_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ForgetResponse) GetCount() uint32 {
@@ -1878,7 +1957,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1969,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[28]
+	mi := &file_ostraca_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +1982,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{28}
+	return file_ostraca_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetRequest) GetCollection() string {
@@ -1951,7 +2030,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2042,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[29]
+	mi := &file_ostraca_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2055,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{29}
+	return file_ostraca_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetResponse) GetDocuments() []*Document {
@@ -2008,7 +2087,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2099,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[30]
+	mi := &file_ostraca_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2112,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{30}
+	return file_ostraca_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRequest) GetCollection() string {
@@ -2095,7 +2174,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2186,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[31]
+	mi := &file_ostraca_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2199,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{31}
+	return file_ostraca_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListResponse) GetDocuments() []*Document {
@@ -2149,7 +2228,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +2240,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[32]
+	mi := &file_ostraca_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2253,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{32}
+	return file_ostraca_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CountRequest) GetCollection() string {
@@ -2214,7 +2293,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2305,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[33]
+	mi := &file_ostraca_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2318,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{33}
+	return file_ostraca_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CountResponse) GetCount() uint32 {
@@ -2263,7 +2342,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2354,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[34]
+	mi := &file_ostraca_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2367,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{34}
+	return file_ostraca_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExportRequest) GetCollection() string {
@@ -2355,7 +2434,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2446,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[35]
+	mi := &file_ostraca_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2459,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{35}
+	return file_ostraca_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SearchRequest) GetCollection() string {
@@ -2498,7 +2577,7 @@ type Alignment struct {
 
 func (x *Alignment) Reset() {
 	*x = Alignment{}
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2589,7 @@ func (x *Alignment) String() string {
 func (*Alignment) ProtoMessage() {}
 
 func (x *Alignment) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[36]
+	mi := &file_ostraca_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2602,7 @@ func (x *Alignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alignment.ProtoReflect.Descriptor instead.
 func (*Alignment) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{36}
+	return file_ostraca_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Alignment) GetQueryToken() string {
@@ -2596,7 +2675,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2687,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[37]
+	mi := &file_ostraca_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2700,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{37}
+	return file_ostraca_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Hit) GetId() string {
@@ -2683,13 +2762,14 @@ type SearchStats struct {
 	SketchUs          uint32                 `protobuf:"varint,12,opt,name=sketch_us,json=sketchUs,proto3" json:"sketch_us,omitempty"`                            // time of a stage
 	CoarseUs          uint32                 `protobuf:"varint,13,opt,name=coarse_us,json=coarseUs,proto3" json:"coarse_us,omitempty"`
 	ScoreUs           uint32                 `protobuf:"varint,14,opt,name=score_us,json=scoreUs,proto3" json:"score_us,omitempty"`
+	CentroidsScored   uint64                 `protobuf:"varint,15,opt,name=centroids_scored,json=centroidsScored,proto3" json:"centroids_scored,omitempty"` // vectors that stand for a list each
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SearchStats) Reset() {
 	*x = SearchStats{}
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2781,7 @@ func (x *SearchStats) String() string {
 func (*SearchStats) ProtoMessage() {}
 
 func (x *SearchStats) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[38]
+	mi := &file_ostraca_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2794,7 @@ func (x *SearchStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchStats.ProtoReflect.Descriptor instead.
 func (*SearchStats) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{38}
+	return file_ostraca_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SearchStats) GetPlan() string {
@@ -2815,6 +2895,13 @@ func (x *SearchStats) GetScoreUs() uint32 {
 	return 0
 }
 
+func (x *SearchStats) GetCentroidsScored() uint64 {
+	if x != nil {
+		return x.CentroidsScored
+	}
+	return 0
+}
+
 type MissingShard struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
@@ -2825,7 +2912,7 @@ type MissingShard struct {
 
 func (x *MissingShard) Reset() {
 	*x = MissingShard{}
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2837,7 +2924,7 @@ func (x *MissingShard) String() string {
 func (*MissingShard) ProtoMessage() {}
 
 func (x *MissingShard) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[39]
+	mi := &file_ostraca_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2850,7 +2937,7 @@ func (x *MissingShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MissingShard.ProtoReflect.Descriptor instead.
 func (*MissingShard) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{39}
+	return file_ostraca_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MissingShard) GetShard() uint32 {
@@ -2879,7 +2966,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2978,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[40]
+	mi := &file_ostraca_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +2991,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{40}
+	return file_ostraca_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SearchResponse) GetHits() []*Hit {
@@ -2945,7 +3032,7 @@ type SearchBatchRequest struct {
 
 func (x *SearchBatchRequest) Reset() {
 	*x = SearchBatchRequest{}
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3044,7 @@ func (x *SearchBatchRequest) String() string {
 func (*SearchBatchRequest) ProtoMessage() {}
 
 func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[41]
+	mi := &file_ostraca_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3057,7 @@ func (x *SearchBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchRequest.ProtoReflect.Descriptor instead.
 func (*SearchBatchRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{41}
+	return file_ostraca_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SearchBatchRequest) GetCollection() string {
@@ -2996,7 +3083,7 @@ type SearchBatchResponse struct {
 
 func (x *SearchBatchResponse) Reset() {
 	*x = SearchBatchResponse{}
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3008,7 +3095,7 @@ func (x *SearchBatchResponse) String() string {
 func (*SearchBatchResponse) ProtoMessage() {}
 
 func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[42]
+	mi := &file_ostraca_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3021,7 +3108,7 @@ func (x *SearchBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchBatchResponse.ProtoReflect.Descriptor instead.
 func (*SearchBatchResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{42}
+	return file_ostraca_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SearchBatchResponse) GetResults() []*SearchResponse {
@@ -3050,7 +3137,7 @@ type RerankRequest struct {
 
 func (x *RerankRequest) Reset() {
 	*x = RerankRequest{}
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3149,7 @@ func (x *RerankRequest) String() string {
 func (*RerankRequest) ProtoMessage() {}
 
 func (x *RerankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[43]
+	mi := &file_ostraca_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3162,7 @@ func (x *RerankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
 func (*RerankRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{43}
+	return file_ostraca_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RerankRequest) GetCollection() string {
@@ -3167,7 +3254,7 @@ type EncodeRequest struct {
 
 func (x *EncodeRequest) Reset() {
 	*x = EncodeRequest{}
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3266,7 @@ func (x *EncodeRequest) String() string {
 func (*EncodeRequest) ProtoMessage() {}
 
 func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[44]
+	mi := &file_ostraca_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3279,7 @@ func (x *EncodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeRequest.ProtoReflect.Descriptor instead.
 func (*EncodeRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{44}
+	return file_ostraca_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *EncodeRequest) GetTexts() []string {
@@ -3236,7 +3323,7 @@ type EncodedToken struct {
 
 func (x *EncodedToken) Reset() {
 	*x = EncodedToken{}
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3335,7 @@ func (x *EncodedToken) String() string {
 func (*EncodedToken) ProtoMessage() {}
 
 func (x *EncodedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[45]
+	mi := &file_ostraca_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3348,7 @@ func (x *EncodedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedToken.ProtoReflect.Descriptor instead.
 func (*EncodedToken) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{45}
+	return file_ostraca_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *EncodedToken) GetPiece() string {
@@ -3309,7 +3396,7 @@ type EncodedText struct {
 
 func (x *EncodedText) Reset() {
 	*x = EncodedText{}
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3408,7 @@ func (x *EncodedText) String() string {
 func (*EncodedText) ProtoMessage() {}
 
 func (x *EncodedText) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[46]
+	mi := &file_ostraca_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3421,7 @@ func (x *EncodedText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodedText.ProtoReflect.Descriptor instead.
 func (*EncodedText) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{46}
+	return file_ostraca_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *EncodedText) GetTokens() []*EncodedToken {
@@ -3362,7 +3449,7 @@ type EncodeResponse struct {
 
 func (x *EncodeResponse) Reset() {
 	*x = EncodeResponse{}
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3374,7 +3461,7 @@ func (x *EncodeResponse) String() string {
 func (*EncodeResponse) ProtoMessage() {}
 
 func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[47]
+	mi := &file_ostraca_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3387,7 +3474,7 @@ func (x *EncodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncodeResponse.ProtoReflect.Descriptor instead.
 func (*EncodeResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{47}
+	return file_ostraca_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *EncodeResponse) GetResults() []*EncodedText {
@@ -3419,7 +3506,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +3518,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[48]
+	mi := &file_ostraca_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3531,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{48}
+	return file_ostraca_proto_rawDescGZIP(), []int{49}
 }
 
 type StatusResponse struct {
@@ -3463,7 +3550,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ostraca_proto_msgTypes[49]
+	mi := &file_ostraca_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +3562,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[49]
+	mi := &file_ostraca_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3575,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{49}
+	return file_ostraca_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StatusResponse) GetCluster() string {
@@ -3560,7 +3647,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_ostraca_proto_msgTypes[50]
+	mi := &file_ostraca_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3572,7 +3659,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[50]
+	mi := &file_ostraca_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3585,7 +3672,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{50}
+	return file_ostraca_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *NodeStatus) GetNode() string {
@@ -3637,7 +3724,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_ostraca_proto_msgTypes[51]
+	mi := &file_ostraca_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +3736,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[51]
+	mi := &file_ostraca_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +3749,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{51}
+	return file_ostraca_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -3731,7 +3818,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_ostraca_proto_msgTypes[52]
+	mi := &file_ostraca_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +3830,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[52]
+	mi := &file_ostraca_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +3843,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{52}
+	return file_ostraca_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReplicaStatus) GetNode() string {
@@ -3884,7 +3971,7 @@ type PendingJob struct {
 
 func (x *PendingJob) Reset() {
 	*x = PendingJob{}
-	mi := &file_ostraca_proto_msgTypes[53]
+	mi := &file_ostraca_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3896,7 +3983,7 @@ func (x *PendingJob) String() string {
 func (*PendingJob) ProtoMessage() {}
 
 func (x *PendingJob) ProtoReflect() protoreflect.Message {
-	mi := &file_ostraca_proto_msgTypes[53]
+	mi := &file_ostraca_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3909,7 +3996,7 @@ func (x *PendingJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingJob.ProtoReflect.Descriptor instead.
 func (*PendingJob) Descriptor() ([]byte, []int) {
-	return file_ostraca_proto_rawDescGZIP(), []int{53}
+	return file_ostraca_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PendingJob) GetId() string {
@@ -3983,7 +4070,10 @@ const file_ostraca_proto_rawDesc = "" +
 	"\tReduction\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\rR\x04pool\x12)\n" +
 	"\x10drop_punctuation\x18\x02 \x01(\bR\x0fdropPunctuation\x12\x12\n" +
-	"\x04keep\x18\x03 \x01(\x01R\x04keep\"\xa0\x02\n" +
+	"\x04keep\x18\x03 \x01(\x01R\x04keep\"L\n" +
+	"\x05Lists\x12/\n" +
+	"\x06sample\x18\x01 \x03(\v2\x17.ostraca.v1.PutDocumentR\x06sample\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xc9\x02\n" +
 	"\x17CreateCollectionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05codec\x18\x02 \x01(\tR\x05codec\x12\x14\n" +
@@ -3994,7 +4084,8 @@ const file_ostraca_proto_rawDesc = "" +
 	"projection\x18\x06 \x01(\v2\x16.ostraca.v1.ProjectionR\n" +
 	"projection\x12\x1b\n" +
 	"\tif_absent\x18\a \x01(\bR\bifAbsent\x123\n" +
-	"\treduction\x18\b \x01(\v2\x15.ostraca.v1.ReductionR\treduction\"\xfc\x02\n" +
+	"\treduction\x18\b \x01(\v2\x15.ostraca.v1.ReductionR\treduction\x12'\n" +
+	"\x05lists\x18\t \x01(\v2\x11.ostraca.v1.ListsR\x05lists\"\x92\x03\n" +
 	"\n" +
 	"Collection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -4011,10 +4102,12 @@ const file_ostraca_proto_rawDesc = "" +
 	"\x06digest\x18\n" +
 	" \x01(\tR\x06digest\x128\n" +
 	"\vcalibration\x18\v \x03(\v2\x16.ostraca.v1.CalibratedR\vcalibration\x123\n" +
-	"\treduction\x18\f \x01(\v2\x15.ostraca.v1.ReductionR\treduction\":\n" +
+	"\treduction\x18\f \x01(\v2\x15.ostraca.v1.ReductionR\treduction\x12\x14\n" +
+	"\x05lists\x18\r \x01(\tR\x05lists\"P\n" +
 	"\x04Plan\x12\x1a\n" +
 	"\bsketched\x18\x01 \x01(\rR\bsketched\x12\x16\n" +
-	"\x06scored\x18\x02 \x01(\rR\x06scored\"e\n" +
+	"\x06scored\x18\x02 \x01(\rR\x06scored\x12\x14\n" +
+	"\x05lists\x18\x03 \x01(\rR\x05lists\"e\n" +
 	"\n" +
 	"Calibrated\x12#\n" +
 	"\rrecall_target\x18\x01 \x01(\tR\frecallTarget\x12\f\n" +
@@ -4193,7 +4286,7 @@ const file_ostraca_proto_rawDesc = "" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x125\n" +
 	"\n" +
 	"alignments\x18\x06 \x03(\v2\x15.ostraca.v1.AlignmentR\n" +
-	"alignments\"\xe6\x03\n" +
+	"alignments\"\x91\x04\n" +
 	"\vSearchStats\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12)\n" +
 	"\x10documents_scored\x18\x02 \x01(\x04R\x0fdocumentsScored\x12#\n" +
@@ -4209,7 +4302,8 @@ const file_ostraca_proto_rawDesc = "" +
 	"\rcoarse_scored\x18\v \x01(\x04R\fcoarseScored\x12\x1b\n" +
 	"\tsketch_us\x18\f \x01(\rR\bsketchUs\x12\x1b\n" +
 	"\tcoarse_us\x18\r \x01(\rR\bcoarseUs\x12\x19\n" +
-	"\bscore_us\x18\x0e \x01(\rR\ascoreUs\"<\n" +
+	"\bscore_us\x18\x0e \x01(\rR\ascoreUs\x12)\n" +
+	"\x10centroids_scored\x18\x0f \x01(\x04R\x0fcentroidsScored\"<\n" +
 	"\fMissingShard\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xce\x01\n" +
@@ -4352,7 +4446,7 @@ func file_ostraca_proto_rawDescGZIP() []byte {
 	return file_ostraca_proto_rawDescData
 }
 
-var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_ostraca_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_ostraca_proto_goTypes = []any{
 	(*Vector)(nil),                  // 0: ostraca.v1.Vector
 	(*Codes)(nil),                   // 1: ostraca.v1.Codes
@@ -4360,149 +4454,152 @@ var file_ostraca_proto_goTypes = []any{
 	(*Document)(nil),                // 3: ostraca.v1.Document
 	(*Projection)(nil),              // 4: ostraca.v1.Projection
 	(*Reduction)(nil),               // 5: ostraca.v1.Reduction
-	(*CreateCollectionRequest)(nil), // 6: ostraca.v1.CreateCollectionRequest
-	(*Collection)(nil),              // 7: ostraca.v1.Collection
-	(*Plan)(nil),                    // 8: ostraca.v1.Plan
-	(*Calibrated)(nil),              // 9: ostraca.v1.Calibrated
-	(*Calibration)(nil),             // 10: ostraca.v1.Calibration
-	(*ChangeCollectionRequest)(nil), // 11: ostraca.v1.ChangeCollectionRequest
-	(*ListCollectionsRequest)(nil),  // 12: ostraca.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil), // 13: ostraca.v1.ListCollectionsResponse
-	(*DropCollectionRequest)(nil),   // 14: ostraca.v1.DropCollectionRequest
-	(*DropCollectionResponse)(nil),  // 15: ostraca.v1.DropCollectionResponse
-	(*NewOperationRequest)(nil),     // 16: ostraca.v1.NewOperationRequest
-	(*NewOperationResponse)(nil),    // 17: ostraca.v1.NewOperationResponse
-	(*Receipt)(nil),                 // 18: ostraca.v1.Receipt
-	(*PutDocument)(nil),             // 19: ostraca.v1.PutDocument
-	(*PutRequest)(nil),              // 20: ostraca.v1.PutRequest
-	(*PatchDocument)(nil),           // 21: ostraca.v1.PatchDocument
-	(*PatchRequest)(nil),            // 22: ostraca.v1.PatchRequest
-	(*Error)(nil),                   // 23: ostraca.v1.Error
-	(*WriteOutcome)(nil),            // 24: ostraca.v1.WriteOutcome
-	(*WriteResponse)(nil),           // 25: ostraca.v1.WriteResponse
-	(*ForgetRequest)(nil),           // 26: ostraca.v1.ForgetRequest
-	(*ForgetResponse)(nil),          // 27: ostraca.v1.ForgetResponse
-	(*GetRequest)(nil),              // 28: ostraca.v1.GetRequest
-	(*GetResponse)(nil),             // 29: ostraca.v1.GetResponse
-	(*ListRequest)(nil),             // 30: ostraca.v1.ListRequest
-	(*ListResponse)(nil),            // 31: ostraca.v1.ListResponse
-	(*CountRequest)(nil),            // 32: ostraca.v1.CountRequest
-	(*CountResponse)(nil),           // 33: ostraca.v1.CountResponse
-	(*ExportRequest)(nil),           // 34: ostraca.v1.ExportRequest
-	(*SearchRequest)(nil),           // 35: ostraca.v1.SearchRequest
-	(*Alignment)(nil),               // 36: ostraca.v1.Alignment
-	(*Hit)(nil),                     // 37: ostraca.v1.Hit
-	(*SearchStats)(nil),             // 38: ostraca.v1.SearchStats
-	(*MissingShard)(nil),            // 39: ostraca.v1.MissingShard
-	(*SearchResponse)(nil),          // 40: ostraca.v1.SearchResponse
-	(*SearchBatchRequest)(nil),      // 41: ostraca.v1.SearchBatchRequest
-	(*SearchBatchResponse)(nil),     // 42: ostraca.v1.SearchBatchResponse
-	(*RerankRequest)(nil),           // 43: ostraca.v1.RerankRequest
-	(*EncodeRequest)(nil),           // 44: ostraca.v1.EncodeRequest
-	(*EncodedToken)(nil),            // 45: ostraca.v1.EncodedToken
-	(*EncodedText)(nil),             // 46: ostraca.v1.EncodedText
-	(*EncodeResponse)(nil),          // 47: ostraca.v1.EncodeResponse
-	(*StatusRequest)(nil),           // 48: ostraca.v1.StatusRequest
-	(*StatusResponse)(nil),          // 49: ostraca.v1.StatusResponse
-	(*NodeStatus)(nil),              // 50: ostraca.v1.NodeStatus
-	(*ShardStatus)(nil),             // 51: ostraca.v1.ShardStatus
-	(*ReplicaStatus)(nil),           // 52: ostraca.v1.ReplicaStatus
-	(*PendingJob)(nil),              // 53: ostraca.v1.PendingJob
-	(*structpb.Struct)(nil),         // 54: google.protobuf.Struct
+	(*Lists)(nil),                   // 6: ostraca.v1.Lists
+	(*CreateCollectionRequest)(nil), // 7: ostraca.v1.CreateCollectionRequest
+	(*Collection)(nil),              // 8: ostraca.v1.Collection
+	(*Plan)(nil),                    // 9: ostraca.v1.Plan
+	(*Calibrated)(nil),              // 10: ostraca.v1.Calibrated
+	(*Calibration)(nil),             // 11: ostraca.v1.Calibration
+	(*ChangeCollectionRequest)(nil), // 12: ostraca.v1.ChangeCollectionRequest
+	(*ListCollectionsRequest)(nil),  // 13: ostraca.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil), // 14: ostraca.v1.ListCollectionsResponse
+	(*DropCollectionRequest)(nil),   // 15: ostraca.v1.DropCollectionRequest
+	(*DropCollectionResponse)(nil),  // 16: ostraca.v1.DropCollectionResponse
+	(*NewOperationRequest)(nil),     // 17: ostraca.v1.NewOperationRequest
+	(*NewOperationResponse)(nil),    // 18: ostraca.v1.NewOperationResponse
+	(*Receipt)(nil),                 // 19: ostraca.v1.Receipt
+	(*PutDocument)(nil),             // 20: ostraca.v1.PutDocument
+	(*PutRequest)(nil),              // 21: ostraca.v1.PutRequest
+	(*PatchDocument)(nil),           // 22: ostraca.v1.PatchDocument
+	(*PatchRequest)(nil),            // 23: ostraca.v1.PatchRequest
+	(*Error)(nil),                   // 24: ostraca.v1.Error
+	(*WriteOutcome)(nil),            // 25: ostraca.v1.WriteOutcome
+	(*WriteResponse)(nil),           // 26: ostraca.v1.WriteResponse
+	(*ForgetRequest)(nil),           // 27: ostraca.v1.ForgetRequest
+	(*ForgetResponse)(nil),          // 28: ostraca.v1.ForgetResponse
+	(*GetRequest)(nil),              // 29: ostraca.v1.GetRequest
+	(*GetResponse)(nil),             // 30: ostraca.v1.GetResponse
+	(*ListRequest)(nil),             // 31: ostraca.v1.ListRequest
+	(*ListResponse)(nil),            // 32: ostraca.v1.ListResponse
+	(*CountRequest)(nil),            // 33: ostraca.v1.CountRequest
+	(*CountResponse)(nil),           // 34: ostraca.v1.CountResponse
+	(*ExportRequest)(nil),           // 35: ostraca.v1.ExportRequest
+	(*SearchRequest)(nil),           // 36: ostraca.v1.SearchRequest
+	(*Alignment)(nil),               // 37: ostraca.v1.Alignment
+	(*Hit)(nil),                     // 38: ostraca.v1.Hit
+	(*SearchStats)(nil),             // 39: ostraca.v1.SearchStats
+	(*MissingShard)(nil),            // 40: ostraca.v1.MissingShard
+	(*SearchResponse)(nil),          // 41: ostraca.v1.SearchResponse
+	(*SearchBatchRequest)(nil),      // 42: ostraca.v1.SearchBatchRequest
+	(*SearchBatchResponse)(nil),     // 43: ostraca.v1.SearchBatchResponse
+	(*RerankRequest)(nil),           // 44: ostraca.v1.RerankRequest
+	(*EncodeRequest)(nil),           // 45: ostraca.v1.EncodeRequest
+	(*EncodedToken)(nil),            // 46: ostraca.v1.EncodedToken
+	(*EncodedText)(nil),             // 47: ostraca.v1.EncodedText
+	(*EncodeResponse)(nil),          // 48: ostraca.v1.EncodeResponse
+	(*StatusRequest)(nil),           // 49: ostraca.v1.StatusRequest
+	(*StatusResponse)(nil),          // 50: ostraca.v1.StatusResponse
+	(*NodeStatus)(nil),              // 51: ostraca.v1.NodeStatus
+	(*ShardStatus)(nil),             // 52: ostraca.v1.ShardStatus
+	(*ReplicaStatus)(nil),           // 53: ostraca.v1.ReplicaStatus
+	(*PendingJob)(nil),              // 54: ostraca.v1.PendingJob
+	(*structpb.Struct)(nil),         // 55: google.protobuf.Struct
 }
 var file_ostraca_proto_depIdxs = []int32{
-	54, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
+	55, // 0: ostraca.v1.Document.fields:type_name -> google.protobuf.Struct
 	1,  // 1: ostraca.v1.Document.codes:type_name -> ostraca.v1.Codes
 	2,  // 2: ostraca.v1.Document.spans:type_name -> ostraca.v1.Span
 	0,  // 3: ostraca.v1.Projection.sample_tokens:type_name -> ostraca.v1.Vector
-	4,  // 4: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
-	5,  // 5: ostraca.v1.CreateCollectionRequest.reduction:type_name -> ostraca.v1.Reduction
-	9,  // 6: ostraca.v1.Collection.calibration:type_name -> ostraca.v1.Calibrated
-	5,  // 7: ostraca.v1.Collection.reduction:type_name -> ostraca.v1.Reduction
-	8,  // 8: ostraca.v1.Calibrated.plan:type_name -> ostraca.v1.Plan
-	9,  // 9: ostraca.v1.Calibration.plans:type_name -> ostraca.v1.Calibrated
-	10, // 10: ostraca.v1.ChangeCollectionRequest.calibration:type_name -> ostraca.v1.Calibration
-	7,  // 11: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
-	54, // 12: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
-	0,  // 13: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
-	1,  // 14: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
-	2,  // 15: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
-	19, // 16: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
-	54, // 17: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
-	21, // 18: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
-	23, // 19: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
-	24, // 20: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
-	18, // 21: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
-	18, // 22: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
-	18, // 23: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 24: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
-	18, // 25: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
-	3,  // 26: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
-	18, // 27: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
-	18, // 28: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
-	0,  // 29: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
-	18, // 30: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
-	8,  // 31: ostraca.v1.SearchRequest.plan:type_name -> ostraca.v1.Plan
-	2,  // 32: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
-	2,  // 33: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
-	54, // 34: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
-	36, // 35: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
-	8,  // 36: ostraca.v1.SearchStats.cascade:type_name -> ostraca.v1.Plan
-	37, // 37: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
-	38, // 38: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
-	39, // 39: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
-	23, // 40: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
-	35, // 41: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
-	40, // 42: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
-	0,  // 43: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
-	18, // 44: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
-	2,  // 45: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
-	45, // 46: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
-	46, // 47: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
-	50, // 48: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
-	51, // 49: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
-	7,  // 50: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
-	53, // 51: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
-	52, // 52: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
-	6,  // 53: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
-	12, // 54: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
-	11, // 55: ostraca.v1.Memory.ChangeCollection:input_type -> ostraca.v1.ChangeCollectionRequest
-	14, // 56: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
-	16, // 57: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
-	20, // 58: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
-	22, // 59: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
-	26, // 60: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
-	28, // 61: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
-	30, // 62: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
-	32, // 63: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
-	34, // 64: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
-	35, // 65: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
-	41, // 66: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
-	43, // 67: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
-	44, // 68: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
-	48, // 69: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
-	7,  // 70: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
-	13, // 71: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
-	7,  // 72: ostraca.v1.Memory.ChangeCollection:output_type -> ostraca.v1.Collection
-	15, // 73: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
-	17, // 74: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
-	25, // 75: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
-	25, // 76: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
-	27, // 77: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
-	29, // 78: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
-	31, // 79: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
-	33, // 80: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
-	3,  // 81: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
-	40, // 82: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
-	42, // 83: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
-	40, // 84: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
-	47, // 85: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
-	49, // 86: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
-	70, // [70:87] is the sub-list for method output_type
-	53, // [53:70] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	20, // 4: ostraca.v1.Lists.sample:type_name -> ostraca.v1.PutDocument
+	4,  // 5: ostraca.v1.CreateCollectionRequest.projection:type_name -> ostraca.v1.Projection
+	5,  // 6: ostraca.v1.CreateCollectionRequest.reduction:type_name -> ostraca.v1.Reduction
+	6,  // 7: ostraca.v1.CreateCollectionRequest.lists:type_name -> ostraca.v1.Lists
+	10, // 8: ostraca.v1.Collection.calibration:type_name -> ostraca.v1.Calibrated
+	5,  // 9: ostraca.v1.Collection.reduction:type_name -> ostraca.v1.Reduction
+	9,  // 10: ostraca.v1.Calibrated.plan:type_name -> ostraca.v1.Plan
+	10, // 11: ostraca.v1.Calibration.plans:type_name -> ostraca.v1.Calibrated
+	11, // 12: ostraca.v1.ChangeCollectionRequest.calibration:type_name -> ostraca.v1.Calibration
+	8,  // 13: ostraca.v1.ListCollectionsResponse.collections:type_name -> ostraca.v1.Collection
+	55, // 14: ostraca.v1.PutDocument.fields:type_name -> google.protobuf.Struct
+	0,  // 15: ostraca.v1.PutDocument.tokens:type_name -> ostraca.v1.Vector
+	1,  // 16: ostraca.v1.PutDocument.codes:type_name -> ostraca.v1.Codes
+	2,  // 17: ostraca.v1.PutDocument.spans:type_name -> ostraca.v1.Span
+	20, // 18: ostraca.v1.PutRequest.documents:type_name -> ostraca.v1.PutDocument
+	55, // 19: ostraca.v1.PatchDocument.fields:type_name -> google.protobuf.Struct
+	22, // 20: ostraca.v1.PatchRequest.documents:type_name -> ostraca.v1.PatchDocument
+	24, // 21: ostraca.v1.WriteOutcome.error:type_name -> ostraca.v1.Error
+	25, // 22: ostraca.v1.WriteResponse.outcomes:type_name -> ostraca.v1.WriteOutcome
+	19, // 23: ostraca.v1.WriteResponse.receipts:type_name -> ostraca.v1.Receipt
+	19, // 24: ostraca.v1.ForgetResponse.receipts:type_name -> ostraca.v1.Receipt
+	19, // 25: ostraca.v1.GetRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 26: ostraca.v1.GetResponse.documents:type_name -> ostraca.v1.Document
+	19, // 27: ostraca.v1.ListRequest.after:type_name -> ostraca.v1.Receipt
+	3,  // 28: ostraca.v1.ListResponse.documents:type_name -> ostraca.v1.Document
+	19, // 29: ostraca.v1.CountRequest.after:type_name -> ostraca.v1.Receipt
+	19, // 30: ostraca.v1.ExportRequest.after:type_name -> ostraca.v1.Receipt
+	0,  // 31: ostraca.v1.SearchRequest.tokens:type_name -> ostraca.v1.Vector
+	19, // 32: ostraca.v1.SearchRequest.after:type_name -> ostraca.v1.Receipt
+	9,  // 33: ostraca.v1.SearchRequest.plan:type_name -> ostraca.v1.Plan
+	2,  // 34: ostraca.v1.Alignment.query_span:type_name -> ostraca.v1.Span
+	2,  // 35: ostraca.v1.Alignment.span:type_name -> ostraca.v1.Span
+	55, // 36: ostraca.v1.Hit.fields:type_name -> google.protobuf.Struct
+	37, // 37: ostraca.v1.Hit.alignments:type_name -> ostraca.v1.Alignment
+	9,  // 38: ostraca.v1.SearchStats.cascade:type_name -> ostraca.v1.Plan
+	38, // 39: ostraca.v1.SearchResponse.hits:type_name -> ostraca.v1.Hit
+	39, // 40: ostraca.v1.SearchResponse.stats:type_name -> ostraca.v1.SearchStats
+	40, // 41: ostraca.v1.SearchResponse.missing_shards:type_name -> ostraca.v1.MissingShard
+	24, // 42: ostraca.v1.SearchResponse.error:type_name -> ostraca.v1.Error
+	36, // 43: ostraca.v1.SearchBatchRequest.searches:type_name -> ostraca.v1.SearchRequest
+	41, // 44: ostraca.v1.SearchBatchResponse.results:type_name -> ostraca.v1.SearchResponse
+	0,  // 45: ostraca.v1.RerankRequest.tokens:type_name -> ostraca.v1.Vector
+	19, // 46: ostraca.v1.RerankRequest.after:type_name -> ostraca.v1.Receipt
+	2,  // 47: ostraca.v1.EncodedToken.span:type_name -> ostraca.v1.Span
+	46, // 48: ostraca.v1.EncodedText.tokens:type_name -> ostraca.v1.EncodedToken
+	47, // 49: ostraca.v1.EncodeResponse.results:type_name -> ostraca.v1.EncodedText
+	51, // 50: ostraca.v1.StatusResponse.nodes:type_name -> ostraca.v1.NodeStatus
+	52, // 51: ostraca.v1.StatusResponse.shards:type_name -> ostraca.v1.ShardStatus
+	8,  // 52: ostraca.v1.StatusResponse.collections:type_name -> ostraca.v1.Collection
+	54, // 53: ostraca.v1.StatusResponse.pending:type_name -> ostraca.v1.PendingJob
+	53, // 54: ostraca.v1.ShardStatus.replicas:type_name -> ostraca.v1.ReplicaStatus
+	7,  // 55: ostraca.v1.Memory.CreateCollection:input_type -> ostraca.v1.CreateCollectionRequest
+	13, // 56: ostraca.v1.Memory.ListCollections:input_type -> ostraca.v1.ListCollectionsRequest
+	12, // 57: ostraca.v1.Memory.ChangeCollection:input_type -> ostraca.v1.ChangeCollectionRequest
+	15, // 58: ostraca.v1.Memory.DropCollection:input_type -> ostraca.v1.DropCollectionRequest
+	17, // 59: ostraca.v1.Memory.NewOperation:input_type -> ostraca.v1.NewOperationRequest
+	21, // 60: ostraca.v1.Memory.Put:input_type -> ostraca.v1.PutRequest
+	23, // 61: ostraca.v1.Memory.Patch:input_type -> ostraca.v1.PatchRequest
+	27, // 62: ostraca.v1.Memory.Forget:input_type -> ostraca.v1.ForgetRequest
+	29, // 63: ostraca.v1.Memory.Get:input_type -> ostraca.v1.GetRequest
+	31, // 64: ostraca.v1.Memory.List:input_type -> ostraca.v1.ListRequest
+	33, // 65: ostraca.v1.Memory.Count:input_type -> ostraca.v1.CountRequest
+	35, // 66: ostraca.v1.Memory.Export:input_type -> ostraca.v1.ExportRequest
+	36, // 67: ostraca.v1.Memory.Search:input_type -> ostraca.v1.SearchRequest
+	42, // 68: ostraca.v1.Memory.SearchBatch:input_type -> ostraca.v1.SearchBatchRequest
+	44, // 69: ostraca.v1.Memory.Rerank:input_type -> ostraca.v1.RerankRequest
+	45, // 70: ostraca.v1.Memory.Encode:input_type -> ostraca.v1.EncodeRequest
+	49, // 71: ostraca.v1.Memory.Status:input_type -> ostraca.v1.StatusRequest
+	8,  // 72: ostraca.v1.Memory.CreateCollection:output_type -> ostraca.v1.Collection
+	14, // 73: ostraca.v1.Memory.ListCollections:output_type -> ostraca.v1.ListCollectionsResponse
+	8,  // 74: ostraca.v1.Memory.ChangeCollection:output_type -> ostraca.v1.Collection
+	16, // 75: ostraca.v1.Memory.DropCollection:output_type -> ostraca.v1.DropCollectionResponse
+	18, // 76: ostraca.v1.Memory.NewOperation:output_type -> ostraca.v1.NewOperationResponse
+	26, // 77: ostraca.v1.Memory.Put:output_type -> ostraca.v1.WriteResponse
+	26, // 78: ostraca.v1.Memory.Patch:output_type -> ostraca.v1.WriteResponse
+	28, // 79: ostraca.v1.Memory.Forget:output_type -> ostraca.v1.ForgetResponse
+	30, // 80: ostraca.v1.Memory.Get:output_type -> ostraca.v1.GetResponse
+	32, // 81: ostraca.v1.Memory.List:output_type -> ostraca.v1.ListResponse
+	34, // 82: ostraca.v1.Memory.Count:output_type -> ostraca.v1.CountResponse
+	3,  // 83: ostraca.v1.Memory.Export:output_type -> ostraca.v1.Document
+	41, // 84: ostraca.v1.Memory.Search:output_type -> ostraca.v1.SearchResponse
+	43, // 85: ostraca.v1.Memory.SearchBatch:output_type -> ostraca.v1.SearchBatchResponse
+	41, // 86: ostraca.v1.Memory.Rerank:output_type -> ostraca.v1.SearchResponse
+	48, // 87: ostraca.v1.Memory.Encode:output_type -> ostraca.v1.EncodeResponse
+	50, // 88: ostraca.v1.Memory.Status:output_type -> ostraca.v1.StatusResponse
+	72, // [72:89] is the sub-list for method output_type
+	55, // [55:72] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_ostraca_proto_init() }
@@ -4510,15 +4607,15 @@ func file_ostraca_proto_init() {
 	if File_ostraca_proto != nil {
 		return
 	}
-	file_ostraca_proto_msgTypes[19].OneofWrappers = []any{}
-	file_ostraca_proto_msgTypes[21].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[20].OneofWrappers = []any{}
+	file_ostraca_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ostraca_proto_rawDesc), len(file_ostraca_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   54,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

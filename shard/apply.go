@@ -142,7 +142,7 @@ func (b *batch) configure(name string, c *Configure) (Outcome, error) {
 	case c.Change == Alter && held == nil:
 		return Outcome{Code: NotFound, Reason: fmt.Sprintf("collection %q is not there", name)}, nil
 	case c.Change == Alter && !held.follows(c.Configuration):
-		return Outcome{Code: Invalid, Reason: "key, codec and width of a collection stay, its epoch does not go back, and another encoder, projection or reduction is another epoch"}, nil
+		return Outcome{Code: Invalid, Reason: "key, codec, width and lists of a collection stay, its epoch does not go back, and another encoder, projection or reduction is another epoch"}, nil
 	case c.Change == Create && len(b.collections) >= MaxCollections:
 		return Outcome{Code: Exhausted, Reason: fmt.Sprintf("%d collections are held, the limit", MaxCollections)}, nil
 	}

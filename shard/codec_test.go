@@ -105,6 +105,12 @@ var (
 		if c.Reduction = someReduction.Draw(t, "reduction"); c.Encoder == "" {
 			c.Reduction.Keep = 0
 		}
+		if rapid.Bool().Draw(t, "lists") {
+			c = listed(c, rapid.IntRange(1, 3).Draw(t, "centroids"), rapid.Uint64().Draw(t, "seed"))
+			for i := range c.Calibration {
+				c.Calibration[i].Plan.Lists = rapid.IntRange(0, retrieval.MaxProbed).Draw(t, "probed")
+			}
+		}
 		return c
 	})
 

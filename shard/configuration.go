@@ -8,6 +8,7 @@ import (
 
 	"ostraca/retrieval"
 	"ostraca/retrieval/encoder"
+	"ostraca/retrieval/index"
 )
 
 // Configuration is what a collection is.
@@ -20,6 +21,7 @@ type Configuration struct {
 
 	Projection  encoder.Projection    `json:",omitzero"`  // to Width, of vectors that have more dimensions; zero: they are as wide
 	Reduction   Reduction             `json:",omitzero"`  // of a document's token vectors before they are codes; zero: none
+	Lists       index.Lists           `json:",omitzero"`  // that plans may look into, of Width; zero: none
 	Calibration retrieval.Calibration `json:",omitempty"` // plans by recall target and k; empty: retrieval.Default
 }
 
@@ -42,18 +44,18 @@ func (c Configuration) Plan(target retrieval.Target, k int) retrieval.Plan {
 
 // Equal tells whether two configurations are the same.
 func (c Configuration) Equal(o Configuration) bool {
-	return c.SameCodes(o) && c.Key == o.Key && c.Epoch == o.Epoch && slices.Equal(c.Calibration, o.Calibration)
+	return c.SameCodes(o) && c.Key == o.Key && c.Epoch == o.Epoch && c.Lists == o.Lists && slices.Equal(c.Calibration, o.Calibration)
 }
 
-// SameCodes tells whether the same text becomes the same codes in both: all but the key, the epoch and the calibration is alike.
+// SameCodes tells whether the same text becomes the same codes in both: all but the key, the epoch, the lists and the calibration is alike.
 func (c Configuration) SameCodes(o Configuration) bool {
 	return c.Codec == o.Codec && c.Width == o.Width && c.Encoder == o.Encoder && c.Projection == o.Projection && c.Reduction == o.Reduction
 }
 
 // follows tells whether a collection that is c can become o while it holds codes: those of another encoder, projection or reduction
-// are of another epoch.
+// are of another epoch. Its lists stay: every document lies in one.
 func (c Configuration) follows(o Configuration) bool {
-	return c.Key == o.Key && c.Codec == o.Codec && c.Width == o.Width && (c.SameCodes(o) && c.Epoch <= o.Epoch || c.Epoch < o.Epoch)
+	return c.Key == o.Key && c.Codec == o.Codec && c.Width == o.Width && c.Lists == o.Lists && (c.SameCodes(o) && c.Epoch <= o.Epoch || c.Epoch < o.Epoch)
 }
 
 // check reports why a configuration cannot be, or nil.
@@ -69,17 +71,24 @@ func (c Configuration) check() error {
 		return fmt.Errorf("epoch is %d, the limit is 2^63: %w", c.Epoch, retrieval.ErrInvalid)
 	case !c.Projection.IsZero() && (c.Projection.Width() != c.Width || c.Projection.From() <= c.Width):
 		return fmt.Errorf("projection from %d to %d dimensions, for width %d: it must be to that, from more: %w", c.Projection.From(), c.Projection.Width(), c.Width, retrieval.ErrInvalid)
+	case !c.Lists.IsZero() && c.Lists.Width() != c.Width:
+		return fmt.Errorf("lists of width %d, for width %d: they must be alike: %w", c.Lists.Width(), c.Width, retrieval.ErrInvalid)
+	case c.Lists.IsZero() && slices.ContainsFunc(c.Calibration, func(x retrieval.Calibrated) bool { return x.Plan.Lists > 0 }):
+		return fmt.Errorf("a calibration whose plans look into lists, of a collection that has none: %w", retrieval.ErrInvalid)
 	case c.Reduction.Keep > 0 && c.Encoder == "":
 		return fmt.Errorf("%g of the tokens are to be kept, by an encoder's weights, and the collection has no encoder: its vectors come from outside: %w", c.Reduction.Share(), retrieval.ErrInvalid)
 	}
 	return cmp.Or(c.Reduction.check(), c.Calibration.Validate())
 }
 
-// maxProjectionBytes is what a projection that is read may take: its weights, a head of its sample, and a reduction in front.
-const maxProjectionBytes = 2*encoder.MaxProjectionWeights + 1024
+// maxMakingBytes is what a projection that is read may take: its weights, a head of its sample, and lists and a reduction in front.
+const maxMakingBytes = 2*encoder.MaxProjectionWeights + maxListsBytes + 2048
 
-// withReduction is in front of a reduction. A projection's bytes begin with its version, which stays below.
-const withReduction = 0xff
+// What may be in front of a projection, in this order. Its bytes begin with its version, which stays below.
+const (
+	withLists     = 0xfe
+	withReduction = 0xff
+)
 
 // maxCalibrated is how many plans a configuration that is read may have; how many a calibration may, that one says itself.
 const maxCalibrated = 64
@@ -97,10 +106,14 @@ func appendConfiguration(b []byte, c Configuration) []byte {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 	}
-	if c.Reduction.IsZero() { // as it was before there were any
-		return appendString(b, c.Projection.Bytes())
+	var making []byte // of what there is nothing, no bytes: as it was before there was any
+	if !c.Lists.IsZero() {
+		making = appendLists(append(making, withLists), c)
 	}
-	return appendString(b, append(c.Reduction.append([]byte{withReduction}), c.Projection.Bytes()...))
+	if !c.Reduction.IsZero() {
+		making = c.Reduction.append(append(making, withReduction))
+	}
+	return appendString(b, append(making, c.Projection.Bytes()...))
 }
 
 // configuration reads one, to the end, without checking what it means.
@@ -117,7 +130,11 @@ func (r *reader) configuration() Configuration {
 		x.Plan.Scored = int(r.uvarint(retrieval.MaxCandidates, "plan"))
 		c.Calibration = append(c.Calibration, x)
 	}
-	made := reader{rest: r.bytes(maxProjectionBytes, "projection")} // how codes are made of vectors
+	made := reader{rest: r.bytes(maxMakingBytes, "projection")} // how codes are made of vectors
+	if len(made.rest) > 0 && made.rest[0] == withLists {
+		made.rest = made.rest[1:]
+		made.lists(&c)
+	}
 	if len(made.rest) > 0 && made.rest[0] == withReduction {
 		made.rest = made.rest[1:]
 		c.Reduction = made.reduction()

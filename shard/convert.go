@@ -69,7 +69,7 @@ func toQuery(q *retrieval.Query) *nodeapi.Query {
 		return nil
 	}
 	out := &nodeapi.Query{Codec: string(q.Codec), Width: uint32(q.Width), Codes: make([]byte, len(q.Codes)), Weights: make([]uint32, len(q.Weights)), Max: q.Max, K: uint32(q.K),
-		Sketched: uint32(q.Plan.Sketched), Scored: uint32(q.Plan.Scored)}
+		Lists: uint32(q.Plan.Lists), Sketched: uint32(q.Plan.Sketched), Scored: uint32(q.Plan.Scored)}
 	for i, c := range q.Codes {
 		out.Codes[i] = byte(c)
 	}
@@ -86,7 +86,7 @@ func fromQuery(m *nodeapi.Query) (*retrieval.Query, error) {
 	}
 	q := &retrieval.Query{Codec: retrieval.Codec(m.GetCodec()), Codes: make([]int8, len(m.GetCodes())), Weights: make([]uint16, len(m.GetWeights())), Max: m.GetMax()}
 	q.Width, q.K = int(min(m.GetWidth(), math.MaxInt32)), int(min(m.GetK(), math.MaxInt32))
-	q.Plan = retrieval.Plan{Sketched: int(min(m.GetSketched(), math.MaxInt32)), Scored: int(min(m.GetScored(), math.MaxInt32))}
+	q.Plan = retrieval.Plan{Lists: int(min(m.GetLists(), math.MaxInt32)), Sketched: int(min(m.GetSketched(), math.MaxInt32)), Scored: int(min(m.GetScored(), math.MaxInt32))}
 	for i, c := range m.GetCodes() {
 		q.Codes[i] = int8(c)
 	}
@@ -102,13 +102,13 @@ func fromQuery(m *nodeapi.Query) (*retrieval.Query, error) {
 // toStats writes what an answer cost into it.
 func toStats(out *nodeapi.SearchResponse, s retrieval.Stats) {
 	out.ScoredDocuments, out.ScoredTokens, out.Segments = s.Documents, s.Tokens, s.Segments
-	out.Sketches, out.Coarse, out.Sketched = s.Sketches, s.Coarse, s.Sketched
+	out.Lists, out.Sketches, out.Coarse, out.Sketched = s.Lists, s.Sketches, s.Coarse, s.Sketched
 	out.SketchUs, out.CoarseUs, out.ScoreUs = s.Micros.Sketch, s.Micros.Coarse, s.Micros.Score
 }
 
 func fromStats(m *nodeapi.SearchResponse) retrieval.Stats {
 	return retrieval.Stats{Documents: m.GetScoredDocuments(), Tokens: m.GetScoredTokens(), Segments: m.GetSegments(),
-		Sketches: m.GetSketches(), Coarse: m.GetCoarse(), Sketched: m.GetSketched(),
+		Lists: m.GetLists(), Sketches: m.GetSketches(), Coarse: m.GetCoarse(), Sketched: m.GetSketched(),
 		Micros: retrieval.Micros{Sketch: m.GetSketchUs(), Coarse: m.GetCoarseUs(), Score: m.GetScoreUs()}}
 }
 

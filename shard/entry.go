@@ -103,7 +103,7 @@ func (o *Operation) size() int {
 			n += len(id) + 2
 		}
 	case *Configure:
-		n += body.Configuration.Projection.Len() + 16*len(body.Configuration.Calibration)
+		n += body.Configuration.fittedBytes() + 16*len(body.Configuration.Calibration)
 	}
 	return n
 }

@@ -136,6 +136,7 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add(appendConfiguration(nil, testPapers))
 	f.Add(appendConfiguration(nil, projected(testPapers, testWidth+1, 1)))
 	f.Add(appendConfiguration(nil, reduced(projected(testPapers, testWidth+1, 1), Reduction{Pool: 2, DropPunctuation: true})))
+	f.Add(appendConfiguration(nil, listed(reduced(projected(testPapers, testWidth+1, 1), Reduction{Pool: 2}), 2, 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := parseConfiguration(b)
 		if err != nil {

@@ -12,15 +12,27 @@ import (
 	"time"
 
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 	"ostraca/shard"
 	"ostraca/shard/shardtest"
 	"ostraca/storage"
 )
 
-// configurationOf is that of a collection of a codec.
+// lawLists is how many lists a collection has.
+const lawLists = 9
+
+// configurationOf is that of a collection of a codec, with lists.
 func configurationOf(codec retrieval.Codec) shard.Configuration {
 	c := shardtest.Configuration()
 	c.Codec = codec
+	var sample []retrieval.Codes
+	for i := range lawLists {
+		sample = append(sample, shardtest.DocumentOf(codec, "x", uint64(1000+i)).Codes)
+	}
+	var err error
+	if c.Lists, err = index.ListsOf("others", sample); err != nil {
+		panic(err)
+	}
 	return c
 }
 
@@ -30,7 +42,7 @@ type found struct {
 	planned [][]retrieval.Hit
 }
 
-var lawPlans = []retrieval.Plan{{Sketched: 12, Scored: 6}, {Sketched: 20}, {Scored: 8}}
+var lawPlans = []retrieval.Plan{{Sketched: 12, Scored: 6}, {Sketched: 20}, {Scored: 8}, {Lists: 2, Sketched: 12, Scored: 6}, {Lists: 1}, {Lists: 4, Scored: 8}, {Lists: lawLists, Sketched: 12, Scored: 6}}
 
 // TestLaw1Codecs: in every codec answers do not depend on how documents lie on shards; by a plan every score is the exact one, and more shards
 // find no less. What is held, and its digest, is the same as well, also after every node was killed.
@@ -115,8 +127,8 @@ func askPlans(t *testing.T, c *shardtest.Cluster, codec retrieval.Codec, q *retr
 		planned := *q
 		planned.Plan = p
 		a := ask(&planned)
-		most := max(q.K, cmp.Or(p.Sketched, p.Scored)) * len(a.States) // of both, the second stage may pass more than Scored
-		if n := int(a.Stats.Documents); n > most || len(a.Hits) != min(q.K, n) {
+		most := max(q.K, cmp.Or(p.Sketched, p.Scored, len(every))) * len(a.States) // of both, the second stage may pass more than Scored
+		if n := int(a.Stats.Documents); n > most || len(a.Hits) != min(q.K, n) || (a.Stats.Lists > 0) != (p.Lists > 0 && p.Lists < lawLists) {
 			t.Errorf("plan %+v: %d hits, %+v", p, len(a.Hits), a.Stats)
 		}
 		for _, h := range a.Hits {

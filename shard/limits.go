@@ -7,7 +7,7 @@ const (
 	MaxDocumentBytes   = 5 << 20                   // bytes of an encoded document, text, fields, codes and spans together
 	MaxFieldsBytes     = 64 << 10                  // bytes of a document's fields, as JSON
 	MaxCollectionBytes = 64                        // bytes of a collection's name
-	MaxProjectionBytes = 8 << 20                   // bytes of all collections' projections together; one has at most 1 MiB of weights
+	MaxFittedBytes     = 8 << 20                   // bytes of all collections' projections and lists together; each has at most 1 MiB
 	MaxCollections     = 1024                      // collections of a cluster
 	MaxPassages        = 100_000                   // documents of one parent
 	MaxBatch           = 4096                      // operations of one write, ids of one get

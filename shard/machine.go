@@ -213,7 +213,7 @@ func readTime(v *storage.View) (int64, error) {
 
 func (m *machine) newCollection(c Configuration) (*collection, error) {
 	o := m.options
-	o.Codec = c.Codec
+	o.Codec, o.Lists = c.Codec, c.Lists
 	x, err := index.New(c.Width, o)
 	return &collection{Configuration: c, index: x, parents: map[string]int{}}, err
 }

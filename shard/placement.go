@@ -13,6 +13,7 @@ import (
 	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/retrieval/encoder"
+	"ostraca/retrieval/index"
 	"ostraca/storage"
 )
 
@@ -258,13 +259,13 @@ func (m *Map) begin(j Job) error {
 	case j.Change != Create && !there:
 		return fmt.Errorf("placement: collection %q: %w", j.Collection, retrieval.ErrNotFound)
 	case j.Change == Alter && !held.follows(j.To):
-		return fmt.Errorf("placement: key, codec and width of collection %q stay, its epoch does not go back, and another encoder, projection or reduction is another epoch: %w", j.Collection, retrieval.ErrInvalid)
+		return fmt.Errorf("placement: key, codec, width and lists of collection %q stay, its epoch does not go back, and another encoder, projection or reduction is another epoch: %w", j.Collection, retrieval.ErrInvalid)
 	case j.Change == Create && !there && len(m.Collections)+len(m.Jobs) >= MaxCollections:
 		return fmt.Errorf("placement: %d collections, the limit: %w", MaxCollections, ErrExhausted)
 	case len(m.Jobs) >= maxJobs:
 		return fmt.Errorf("placement: %d changes are under way, the limit: %w", maxJobs, ErrExhausted)
-	case !j.To.Projection.IsZero() && m.projectionBytes(j.Collection)+j.To.Projection.Len() > MaxProjectionBytes:
-		return fmt.Errorf("placement: all collections' projections together have at most %d bytes, for every node and router holds them: drop one, or project to fewer dimensions: %w", MaxProjectionBytes, ErrExhausted)
+	case j.To.fittedBytes() > 0 && m.fittedBytes(j.Collection)+j.To.fittedBytes() > MaxFittedBytes:
+		return fmt.Errorf("placement: all collections' projections and lists together have at most %d bytes, for every node and router holds them: drop one, project to fewer dimensions, or make fewer lists: %w", MaxFittedBytes, ErrExhausted)
 	}
 	j.Code, j.Count = OK, 0
 	if there && j.Change == Create { // the same collection once more: nothing to do
@@ -277,15 +278,15 @@ func (m *Map) begin(j Job) error {
 	return nil
 }
 
-// projectionBytes returns the bytes of the projections of all collections but one, those on their way counted.
-func (m *Map) projectionBytes(but string) (n int) {
+// fittedBytes returns the bytes of the projections and lists of all collections but one, those on their way counted.
+func (m *Map) fittedBytes(but string) (n int) {
 	for name, c := range m.Collections {
 		if name != but {
-			n += c.Projection.Len()
+			n += c.fittedBytes()
 		}
 	}
 	for _, j := range m.Jobs {
-		n += j.To.Projection.Len()
+		n += j.To.fittedBytes()
 	}
 	return n
 }
@@ -331,7 +332,7 @@ func (m *Map) end(j Job) {
 			m.Collections[j.Collection] = j.To
 		}
 	}
-	j.To.Projection = encoder.Projection{} // it can be large, and who asks for a job that has ended asks how
+	j.To.Projection, j.To.Lists = encoder.Projection{}, index.Lists{} // they can be large, and who asks for a job that has ended asks how
 	m.Finished = append(m.Finished, j)
 	m.Finished = m.Finished[max(0, len(m.Finished)-maxFinished):]
 }

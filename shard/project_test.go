@@ -122,7 +122,7 @@ func TestPlacementProjections(t *testing.T) {
 	names, held := strings.Split("abcdefgh", ""), large(1)
 	for i, name := range names {
 		err := p.begin(name, name, Create, held)
-		if full := (i+1)*held.Projection.Len() > MaxProjectionBytes; full != errors.Is(err, ErrExhausted) || !full && err != nil {
+		if full := (i+1)*held.Projection.Len() > MaxFittedBytes; full != errors.Is(err, ErrExhausted) || !full && err != nil {
 			t.Fatalf("%d projections: %v", i+1, err)
 		}
 		if err == nil && i > 0 { // one stays under way, and counts

@@ -386,6 +386,7 @@ type Query struct {
 	K             uint32                 `protobuf:"varint,6,opt,name=k,proto3" json:"k,omitempty"`
 	Sketched      uint32                 `protobuf:"varint,7,opt,name=sketched,proto3" json:"sketched,omitempty"` // the plan: documents kept by their sketches; 0: all
 	Scored        uint32                 `protobuf:"varint,8,opt,name=scored,proto3" json:"scored,omitempty"`     // and of these by their coarse vectors; 0: all
+	Lists         uint32                 `protobuf:"varint,9,opt,name=lists,proto3" json:"lists,omitempty"`       // in front of both: lists that are looked into; 0: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +473,13 @@ func (x *Query) GetSketched() uint32 {
 func (x *Query) GetScored() uint32 {
 	if x != nil {
 		return x.Scored
+	}
+	return 0
+}
+
+func (x *Query) GetLists() uint32 {
+	if x != nil {
+		return x.Lists
 	}
 	return 0
 }
@@ -670,7 +678,8 @@ type SearchResponse struct {
 	SketchUs        int64                  `protobuf:"varint,14,opt,name=sketch_us,json=sketchUs,proto3" json:"sketch_us,omitempty"` // time of a stage
 	CoarseUs        int64                  `protobuf:"varint,15,opt,name=coarse_us,json=coarseUs,proto3" json:"coarse_us,omitempty"`
 	ScoreUs         int64                  `protobuf:"varint,16,opt,name=score_us,json=scoreUs,proto3" json:"score_us,omitempty"`
-	Found           []*Document            `protobuf:"bytes,17,rep,name=found,proto3" json:"found,omitempty"` // of the first hits, one each, where they were asked for
+	Found           []*Document            `protobuf:"bytes,17,rep,name=found,proto3" json:"found,omitempty"`  // of the first hits, one each, where they were asked for
+	Lists           int64                  `protobuf:"varint,18,opt,name=lists,proto3" json:"lists,omitempty"` // centroids of lists met
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -822,6 +831,13 @@ func (x *SearchResponse) GetFound() []*Document {
 		return x.Found
 	}
 	return nil
+}
+
+func (x *SearchResponse) GetLists() int64 {
+	if x != nil {
+		return x.Lists
+	}
+	return 0
 }
 
 type WriteRequest struct {
@@ -2234,7 +2250,7 @@ const file_node_proto_rawDesc = "" +
 	"\x05Level\x12\x10\n" +
 	"\fLINEARIZABLE\x10\x00\x12\v\n" +
 	"\aBOUNDED\x10\x01\x12\t\n" +
-	"\x05LOCAL\x10\x02\"\xb7\x01\n" +
+	"\x05LOCAL\x10\x02\"\xcd\x01\n" +
 	"\x05Query\x12\x14\n" +
 	"\x05codec\x18\x01 \x01(\tR\x05codec\x12\x14\n" +
 	"\x05width\x18\x02 \x01(\rR\x05width\x12\x14\n" +
@@ -2243,7 +2259,8 @@ const file_node_proto_rawDesc = "" +
 	"\x03max\x18\x05 \x01(\x02R\x03max\x12\f\n" +
 	"\x01k\x18\x06 \x01(\rR\x01k\x12\x1a\n" +
 	"\bsketched\x18\a \x01(\rR\bsketched\x12\x16\n" +
-	"\x06scored\x18\b \x01(\rR\x06scored\"\xf4\x02\n" +
+	"\x06scored\x18\b \x01(\rR\x06scored\x12\x14\n" +
+	"\x05lists\x18\t \x01(\rR\x05lists\"\xf4\x02\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1e\n" +
 	"\n" +
@@ -2267,7 +2284,7 @@ const file_node_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\x12R\x03sum\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12\x16\n" +
-	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xa1\x04\n" +
+	"\x06scores\x18\x04 \x03(\x11R\x06scores\"\xb7\x04\n" +
 	"\x0eSearchResponse\x12(\n" +
 	"\x04hits\x18\x01 \x03(\v2\x14.ostraca.node.v1.HitR\x04hits\x12)\n" +
 	"\x10scored_documents\x18\x02 \x01(\x03R\x0fscoredDocuments\x12#\n" +
@@ -2286,7 +2303,8 @@ const file_node_proto_rawDesc = "" +
 	"\tsketch_us\x18\x0e \x01(\x03R\bsketchUs\x12\x1b\n" +
 	"\tcoarse_us\x18\x0f \x01(\x03R\bcoarseUs\x12\x19\n" +
 	"\bscore_us\x18\x10 \x01(\x03R\ascoreUs\x12/\n" +
-	"\x05found\x18\x11 \x03(\v2\x19.ostraca.node.v1.DocumentR\x05found\"{\n" +
+	"\x05found\x18\x11 \x03(\v2\x19.ostraca.node.v1.DocumentR\x05found\x12\x14\n" +
+	"\x05lists\x18\x12 \x01(\x03R\x05lists\"{\n" +
 	"\fWriteRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1c\n" +
 	"\tforwarded\x18\x02 \x01(\bR\tforwarded\x12\x1e\n" +

@@ -39,7 +39,9 @@ func newCollectionCalibrate(a *app) *cobra.Command {
 		Short: "Measure which plans reach recall targets, and install them",
 		Long: "Asks every other question exactly and by plans, keeps for each recall target (0.9, 0.95, 0.99) and k (10, 100) the cheapest plan that finds\n" +
 			"that share of the exact answers, in the mean over these questions, and installs them with the collection. Where none is cheaper than scoring\n" +
-			"everything, the target is served exactly. The recall that is told is that over the other questions, which no plan was chosen by. Without --queries the questions are the first sentences of documents: real ones are better.",
+			"everything, the target is served exactly. The recall that is told is that over the other questions, which no plan was chosen by.\n" +
+			"Sketched 20/400 keeps 400 documents of the best 20 lists, in a collection that has lists. Without --queries the questions are the first\n" +
+			"sentences of documents: real ones are better.",
 		Example: "  ostraca collection calibrate notes --queries testdata/corpora/xquad_en\n  ostraca collection calibrate notes --dry-run",
 		Args:    needs("NAME", false),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -142,8 +144,7 @@ func halve[T any](all []T) (even, odd []T) {
 func (a *app) printCalibration(c calibratedJSON) {
 	a.printf("target    k  sketched   scored    recall  vectors\n")
 	for _, p := range c.Plans {
-		sketched, scored := keeps(p.Sketched), keeps(p.Scored)
-		a.printf("%-6s %4d  %8s %8s    %.4f   %5.1f %%\n", p.RecallTarget, p.K, sketched, scored, p.Recall, 100*p.Cost)
+		a.printf("%-6s %4d  %8s %8s    %.4f   %5.1f %%\n", p.RecallTarget, p.K, p.sketched(), keeps(p.Scored), p.Recall, 100*p.Cost)
 	}
 	on := fmt.Sprintf("%s that were held out", plural(c.HeldOut, "question"))
 	if c.HeldOut == 0 {
@@ -312,7 +313,7 @@ func (c *calibrator) ask(ctx context.Context, a asking) ([]retrieval.Answer, err
 // answerOf returns the ids that were found, and what that cost.
 func answerOf(found *api.SearchResponse) retrieval.Answer {
 	s := found.Stats
-	out := retrieval.Answer{Stats: retrieval.Stats{Tokens: int64(s.GetTokensScored()), Sketches: int64(s.GetSketchesScanned()), Coarse: int64(s.GetCoarseScored())}}
+	out := retrieval.Answer{Stats: retrieval.Stats{Tokens: int64(s.GetTokensScored()), Lists: int64(s.GetCentroidsScored()), Sketches: int64(s.GetSketchesScanned()), Coarse: int64(s.GetCoarseScored())}}
 	for _, h := range found.Hits {
 		out.Hits = append(out.Hits, retrieval.Hit{ID: h.Id})
 	}

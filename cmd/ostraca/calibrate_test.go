@@ -167,3 +167,15 @@ func TestCalibrationShowsProgress(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestPlanIsShown(t *testing.T) {
+	for want, s := range map[string]statsJSON{
+		"1 document, 9 tokens scored exactly": {Documents: 1, Tokens: 9},
+		"1 document, 9 tokens scored exactly (plan: sketched all, scored 5; met 0 sketch and 7 coarse vectors)":                {Documents: 1, Tokens: 9, Cascade: &planJSON{Scored: 5}, Coarse: 7},
+		"1 document, 9 tokens scored exactly (plan: sketched 2/8, scored 5; met 20 centroids, 30 sketch and 7 coarse vectors)": {Documents: 1, Tokens: 9, Cascade: &planJSON{Lists: 2, Sketched: 8, Scored: 5}, Lists: 20, Sketches: 30, Coarse: 7},
+	} {
+		if got := s.scored(); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 
@@ -12,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"ostraca/api"
-	"ostraca/ops/dataset"
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 )
 
 func newCollection(a *app) *cobra.Command {
@@ -44,7 +45,7 @@ type kindOptions struct {
 	encoder            string
 	codec              string
 	width, vectorWidth uint32
-	sample             string
+	sample, lists      string
 	reduction          reductionOptions
 }
 
@@ -54,70 +55,32 @@ func (o *kindOptions) register(f *pflag.FlagSet) {
 	f.Uint32Var(&o.width, "width", 0, "of a new collection: dimensions that are stored; fewer than the vectors have are projected (default: the encoder's)")
 	f.Uint32Var(&o.vectorWidth, "vector-width", 0, "of a new collection: dimensions of vectors from outside that are projected (default: --width)")
 	f.StringVar(&o.sample, "project-sample", "", "of a new collection: fit its projection on these texts (BEIR, .jsonl) or vectors (npy), which stay an influence whatever is forgotten")
+	f.StringVar(&o.lists, "lists-sample", "", "of a new collection: make its lists, which plans look into, of these texts (BEIR, .jsonl) or vectors (npy), documents like those to be stored, which stay an influence whatever is forgotten")
 	o.reduction.register(f)
 }
-
-// What is sent of a sample: enough to fit a projection on, and encoded within seconds.
-const (
-	sampleBytes = 16 << 20
-	sampleTexts = 1000
-)
 
 // request makes a collection's creation of the flags.
 func (a *app) request(o *kindOptions, name string) (*api.CreateCollectionRequest, error) {
 	in := &api.CreateCollectionRequest{Name: name, Codec: o.codec, Width: o.width, Encoder: o.encoder, VectorWidth: o.vectorWidth, Reduction: o.reduction.wire()}
-	if o.sample == "" {
-		return in, nil
+	if o.sample != "" {
+		in.Projection = &api.Projection{}
+		if err := a.sample("project-sample", o.sample, sampleLimits{sampleTexts, sampleBytes}, sampleLimits{math.MaxInt, sampleBytes}, func(d *api.PutDocument) {
+			if in.Projection.SampleTokens = append(in.Projection.SampleTokens, d.Tokens...); d.Tokens == nil {
+				in.Projection.SampleTexts = append(in.Projection.SampleTexts, d.Text)
+			}
+		}); err != nil {
+			return nil, err
+		}
 	}
-	in.Projection = &api.Projection{}
-	taken, all, err := sample(o.sample, in.Projection)
-	if err != nil {
-		return nil, fmt.Errorf("--project-sample: %w", err)
-	}
-	if taken < all {
-		fmt.Fprintf(a.err, "the first %d of %d documents of %s are the sample\n", taken, all, o.sample)
+	if o.lists != "" {
+		in.Lists = &api.Lists{}
+		if err := a.sample("lists-sample", o.lists, sampleLimits{index.MaxLists, listTextBytes}, sampleLimits{index.MaxLists, sampleBytes}, func(d *api.PutDocument) {
+			in.Lists.Sample = append(in.Lists.Sample, d)
+		}); err != nil {
+			return nil, err
+		}
 	}
 	return in, nil
-}
-
-// sample reads the texts or vectors of a sample, from the start as many as are sent.
-func sample(path string, to *api.Projection) (taken, all int, err error) {
-	layout, err := dataset.Detect(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	bytes := 0
-	fits := func(n int) bool {
-		if bytes += n; bytes > sampleBytes || taken == sampleTexts && layout != dataset.NPY {
-			return false
-		}
-		taken++
-		return true
-	}
-	if layout != dataset.NPY {
-		if all, err = dataset.Count(path); err != nil {
-			return 0, 0, err
-		}
-		for d, err := range dataset.Documents(path) {
-			if err != nil || !fits(len(d.Text)) {
-				return taken, all, err
-			}
-			to.SampleTexts = append(to.SampleTexts, d.Text)
-		}
-		return taken, all, nil
-	}
-	v, err := dataset.OpenVectors(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer v.Close()
-	for row, err := range v.Documents() {
-		if err != nil || !fits(4*len(row.Vectors)) {
-			return taken, v.Len(), err
-		}
-		to.SampleTokens = append(to.SampleTokens, wireVectors(row.Vectors, v.Width())...)
-	}
-	return taken, v.Len(), nil
 }
 
 func newCollectionCreate(a *app) *cobra.Command {
@@ -182,6 +145,9 @@ func describeKind(c *api.Collection) string {
 	}
 	if r := describeReduction(c.Reduction); r != "" {
 		out += ", " + r
+	}
+	if c.Lists != "" {
+		out += fmt.Sprintf(", lists (%s)", c.Lists)
 	}
 	if n := len(c.Calibration); n > 0 {
 		out += fmt.Sprintf(", calibrated (%s)", plural(n, "plan"))

@@ -52,12 +52,13 @@ func (r *remote) agrees(ctx context.Context, held *api.Collection, o loadOptions
 		{"drop-punctuation", o.kind.reduction.dropPunctuation, true, held.Reduction.GetDropPunctuation()},
 		{"keep", o.kind.reduction.keep != 0, o.kind.reduction.keep, cmp.Or(held.Reduction.GetKeep(), 1)},
 		{"project-sample", o.kind.sample != "" && held.Projection == "", o.kind.sample, "none"},
+		{"lists-sample", o.kind.lists != "" && held.Lists == "", o.kind.lists, "none"},
 	} {
 		if f.given && f.asked != f.held {
 			return fmt.Errorf("collection %q is there already (%s): its --%s is %.12s, not %v: leave the flag out, or load into another collection: %w", held.Name, describeKind(held), f.flag, fmt.Sprint(f.held), f.asked, shard.ErrExists)
 		}
 	}
-	if o.kind.sample == "" {
+	if o.kind.sample == "" && o.kind.lists == "" {
 		return nil
 	}
 	o.kind.encoder, o.kind.codec, o.kind.width, o.kind.vectorWidth = encoder, held.Codec, held.Width, 0
@@ -65,7 +66,7 @@ func (r *remote) agrees(ctx context.Context, held *api.Collection, o loadOptions
 		o.kind.vectorWidth = held.VectorWidth
 	}
 	o.kind.reduction = reductionOptions{held.Reduction.GetPool(), held.Reduction.GetDropPunctuation(), held.Reduction.GetKeep()}
-	_, err := r.createFor(ctx, o, 0) // which fits the projection, and compares
+	_, err := r.createFor(ctx, o, 0) // which fits the projection, makes the lists, and compares
 	return err
 }
 

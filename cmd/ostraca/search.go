@@ -148,8 +148,8 @@ func answerJSON(text string, answer *api.SearchResponse) searchJSON {
 		Plan: s.GetPlan(), ScoreUS: int64(s.GetScoreUs()), Documents: int64(s.GetDocumentsScored()), Tokens: int64(s.GetTokensScored()), Shards: int(s.GetShards()), EncodeUS: s.GetEncodeUs(), SearchUS: s.GetSearchUs(),
 	}}
 	if c := s.GetCascade(); c != nil {
-		out.Stats.Cascade = &planJSON{Sketched: int(c.Sketched), Scored: int(c.Scored)}
-		out.Stats.Sketches, out.Stats.Sketched, out.Stats.Coarse = int64(s.SketchesScanned), int64(s.DocumentsSketched), int64(s.CoarseScored)
+		out.Stats.Cascade = &planJSON{int(c.Lists), int(c.Sketched), int(c.Scored)}
+		out.Stats.Lists, out.Stats.Sketches, out.Stats.Sketched, out.Stats.Coarse = int64(s.CentroidsScored), int64(s.SketchesScanned), int64(s.DocumentsSketched), int64(s.CoarseScored)
 		out.Stats.SketchUS, out.Stats.CoarseUS = int64(s.SketchUs), int64(s.CoarseUs)
 	}
 	for i, h := range answer.Hits {
@@ -213,6 +213,7 @@ type statsJSON struct {
 
 	// Of a cascade: all but its plan added up over shards.
 	Cascade  *planJSON `json:"cascade,omitempty"`
+	Lists    int64     `json:"centroids_scored,omitempty"`
 	Sketches int64     `json:"sketches_scanned,omitempty"`
 	Sketched int64     `json:"documents_sketched,omitempty"`
 	Coarse   int64     `json:"coarse_scored,omitempty"`
@@ -224,7 +225,11 @@ type statsJSON struct {
 func (s *statsJSON) scored() string {
 	out := fmt.Sprintf("%s, %d tokens scored exactly", plural(int(s.Documents), "document"), s.Tokens)
 	if p := s.Cascade; p != nil {
-		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %d sketch and %d coarse vectors)", keeps(p.Sketched), keeps(p.Scored), s.Sketches, s.Coarse)
+		met := fmt.Sprintf("%d sketch and %d coarse vectors", s.Sketches, s.Coarse)
+		if s.Lists > 0 {
+			met = fmt.Sprintf("%d centroids, %s", s.Lists, met)
+		}
+		out += fmt.Sprintf(" (plan: sketched %s, scored %s; met %s)", p.sketched(), keeps(p.Scored), met)
 	}
 	return out
 }
@@ -235,6 +240,14 @@ func keeps(n int) string {
 		return "all"
 	}
 	return strconv.Itoa(n)
+}
+
+// sketched is how many documents a plan keeps by their sketches, behind the lists that it looks into: 20/400.
+func (p planJSON) sketched() string {
+	if p.Lists == 0 {
+		return keeps(p.Sketched)
+	}
+	return fmt.Sprintf("%d/%s", p.Lists, keeps(p.Sketched))
 }
 
 type missingJSON struct {

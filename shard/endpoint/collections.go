@@ -8,6 +8,7 @@ import (
 
 	"ostraca/api"
 	"ostraca/retrieval"
+	"ostraca/retrieval/index"
 	"ostraca/shard"
 )
 
@@ -24,11 +25,14 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 		return nil, fmt.Errorf("create collection %q: %w", name, shard.ErrExists)
 	}
 	c, err := s.configuration(ctx, q)
+	if err == nil && q.GetLists() != nil {
+		c.Lists, err = s.lists(ctx, name, c, q.GetLists())
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("create collection: %w", err)
-	case there && !held.SameCodes(c): // key, epoch and calibration are its own
-		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q, reduction %q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, held.Reduction, shard.ErrExists)
+	case there && (!held.SameCodes(c) || !c.Lists.IsZero() && held.Lists != c.Lists): // key, epoch and calibration are its own, and lists of which nothing is said
+		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q, reduction %q, lists %q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, held.Reduction, held.Lists, shard.ErrExists)
 	case !there:
 		if _, err := s.router.Configure(ctx, name, shard.Configure{Change: shard.Create, Configuration: c}); err != nil {
 			return nil, fmt.Errorf("create collection: %w", err)
@@ -94,6 +98,22 @@ func (s *Service) projected(ctx context.Context, c shard.Configuration, from int
 	return c, err
 }
 
+// lists returns those that were asked for.
+func (s *Service) lists(ctx context.Context, collection string, c shard.Configuration, l *api.Lists) (index.Lists, error) {
+	sample := shard.ListSample{Name: cmp.Or(l.GetName(), "sample")}
+	if err := atMost(len(l.GetSample()), index.MaxLists, "documents of a sample", "each becomes a list"); err != nil {
+		return index.Lists{}, fmt.Errorf("lists: %w", err)
+	}
+	for _, d := range l.GetSample() {
+		in, err := inputOf(d)
+		if err != nil {
+			return index.Lists{}, fmt.Errorf("lists: sample: %w", err)
+		}
+		sample.Documents = append(sample.Documents, in)
+	}
+	return s.router.ListsFor(ctx, collection, c, sample)
+}
+
 // collection tells of one, or that it is not there.
 func (s *Service) collection(ctx context.Context, name string) (*api.Collection, error) {
 	all, err := s.listCollections(ctx)
@@ -127,7 +147,7 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 	var out []*api.Collection
 	for _, name := range sorted(m.Collections) {
 		c := m.Collections[name]
-		x := &api.Collection{Name: name, Codec: string(c.Codec), Width: uint32(c.Width), Encoder: c.Encoder, Epoch: c.Epoch, VectorWidth: uint32(c.VectorWidth())}
+		x := &api.Collection{Name: name, Codec: string(c.Codec), Width: uint32(c.Width), Encoder: c.Encoder, Epoch: c.Epoch, VectorWidth: uint32(c.VectorWidth()), Lists: c.Lists.String()}
 		if !c.Projection.IsZero() {
 			x.Projection = c.Projection.Sample().String()
 		}

@@ -62,12 +62,12 @@ func searchOptions(q *api.SearchRequest) (shard.AskOptions, error) {
 }
 
 func planOf(p *api.Plan) retrieval.Plan {
-	return retrieval.Plan{Sketched: int(p.GetSketched()), Scored: int(p.GetScored())}
+	return retrieval.Plan{Lists: int(p.GetLists()), Sketched: int(p.GetSketched()), Scored: int(p.GetScored())}
 }
 
 // ToPlan returns a plan as the contract has it.
 func ToPlan(p retrieval.Plan) *api.Plan {
-	return &api.Plan{Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
+	return &api.Plan{Lists: uint32(p.Lists), Sketched: uint32(p.Sketched), Scored: uint32(p.Scored)}
 }
 
 func (s *Service) search(ctx context.Context, q *api.SearchRequest) (*api.SearchResponse, error) {
@@ -137,7 +137,7 @@ func found(a *shard.SearchAnswer, asked *shard.Question, q question, explain boo
 // toStats tells what an answer cost, and by which plan it was found.
 func toStats(s retrieval.Stats, p retrieval.Plan) *api.SearchStats {
 	out := &api.SearchStats{
-		Plan: "exact", DocumentsScored: uint64(s.Documents), TokensScored: uint64(s.Tokens), SketchesScanned: uint64(s.Sketches), DocumentsSketched: uint64(s.Sketched),
+		Plan: "exact", DocumentsScored: uint64(s.Documents), TokensScored: uint64(s.Tokens), CentroidsScored: uint64(s.Lists), SketchesScanned: uint64(s.Sketches), DocumentsSketched: uint64(s.Sketched),
 		CoarseScored: uint64(s.Coarse), SketchUs: uint32(s.Micros.Sketch), CoarseUs: uint32(s.Micros.Coarse), ScoreUs: uint32(s.Micros.Score),
 	}
 	if !p.Exact() {
