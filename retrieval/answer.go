@@ -32,7 +32,7 @@ type Stats struct {
 	Documents int64 // documents scored by their tokens
 	Tokens    int64 // document tokens scored
 	Segments  int64 // segments visited
-	Lists     int64 // centroids of lists met, to find out into which to look
+	Centroids int64 // of lists met, to find out into which to look
 	Sketches  int64 // sketch vectors scanned
 	Coarse    int64 // coarse vectors scored
 	Sketched  int64 // documents kept by their sketches
@@ -49,7 +49,7 @@ func (s Stats) Add(t Stats) Stats {
 	s.Documents += t.Documents
 	s.Tokens += t.Tokens
 	s.Segments += t.Segments
-	s.Lists += t.Lists
+	s.Centroids += t.Centroids
 	s.Sketches += t.Sketches
 	s.Coarse += t.Coarse
 	s.Sketched += t.Sketched
@@ -60,7 +60,7 @@ func (s Stats) Add(t Stats) Stats {
 }
 
 // Vectors returns how many vectors were met, of whatever tier.
-func (s Stats) Vectors() int64 { return s.Lists + s.Sketches + s.Coarse + s.Tokens }
+func (s Stats) Vectors() int64 { return s.Centroids + s.Sketches + s.Coarse + s.Tokens }
 
 // Answer is the best hits in order, with what they cost. Answers are a monoid under [Merge].
 type Answer struct {

@@ -10,6 +10,6 @@ const (
 	MaxBatch          = 4096    // documents of one write
 	MaxK              = 10_000  // hits of one answer
 	MaxCandidates     = 1 << 20 // documents that a plan keeps after a stage
-	MaxProbed         = 1 << 16 // lists that a plan looks into
+	MaxLists          = 1 << 13 // lists of a collection, and those that a plan looks into
 	MaxAlignments     = 1 << 22 // hits times query tokens of one answer: 32 MB a worker
 )

@@ -8,10 +8,11 @@ import (
 	"strconv"
 )
 
-// Plan is how a search finds its candidates: of the documents in the Lists lists that speak most for the query, or of all, the best Sketched by their sketches, and of these, taken in that order, each that is among the
-// best Scored so far by its coarse vectors; they are scored by their tokens, some more than Scored. 0 leaves a stage out; the zero value scores every
-// document. A search for k hits follows [Plan.For] k. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
-// those of a larger one of as many lists. In a collection without lists Lists means nothing.
+// Plan is how a search finds its candidates: of the documents in the Lists lists that speak most for the query, or of all, the best Sketched by their
+// sketches, and of these, taken in that order, each that is among the best Scored so far by its coarse vectors; they are scored by their tokens, some more
+// than Scored. 0 leaves a stage out; the zero value scores every document; in a collection without lists, Lists means nothing. A search for k hits follows
+// [Plan.For] k. A plan counts for each shard alike, undivided, and the candidates of a whole are among those of its parts, as those of a plan are among
+// those of a larger one of as many lists.
 type Plan struct {
 	Lists    int
 	Sketched int
@@ -34,10 +35,10 @@ func (p Plan) For(k int) Plan {
 // Validate reports why no search can follow p, or nil. Errors wrap [ErrInvalid] or [ErrTooLarge].
 func (p Plan) Validate() error {
 	switch {
-	case p.Lists < 0 || p.Lists > MaxProbed:
-		return fmt.Errorf("a plan of %d lists, it must be 0 to %d: %w", p.Lists, MaxProbed, ErrInvalid)
-	case p.Sketched < 0 || p.Scored < 0:
-		return fmt.Errorf("a plan of %d documents by sketch and %d by token: 0 or more: %w", p.Sketched, p.Scored, ErrInvalid)
+	case p.Lists < 0 || p.Sketched < 0 || p.Scored < 0:
+		return fmt.Errorf("a plan of %d lists, %d documents by sketch and %d by token: 0 or more: %w", p.Lists, p.Sketched, p.Scored, ErrInvalid)
+	case p.Lists > MaxLists:
+		return fmt.Errorf("a plan of %d lists, the limit is %d: %w", p.Lists, MaxLists, ErrTooLarge)
 	case max(p.Sketched, p.Scored) > MaxCandidates:
 		return fmt.Errorf("a plan of %d documents by sketch and %d by token, the limit is %d: %w", p.Sketched, p.Scored, MaxCandidates, ErrTooLarge)
 	}
@@ -206,9 +207,8 @@ type calibrating struct {
 
 // measured is what a plan found, and what it cost: vectors met.
 type measured struct {
-	ids   []map[string]bool
-	cost  int64
-	lists int64 // centroids that the last query met
+	ids  []map[string]bool
+	cost int64
 }
 
 // ask asks every query by a plan.
@@ -229,7 +229,7 @@ func (c *calibrating) ask(ctx context.Context, p Plan) (measured, error) {
 			ids[h.ID] = true
 		}
 		m.ids = append(m.ids, ids)
-		m.cost, m.lists = m.cost+answer.Stats.Vectors(), answer.Stats.Lists
+		m.cost += answer.Stats.Vectors()
 	}
 	c.seen[p] = m
 	return m, nil
@@ -281,13 +281,15 @@ func (c *calibrating) cheapest(ctx context.Context, t Target) (Plan, error) {
 // fewerLists returns a cheaper plan than best, the one of a width and rung, that looks into some lists alone, or best. What lists leave out, more documents make up for: the next rungs are
 // tried, too.
 func (c *calibrating) fewerLists(ctx context.Context, t Target, best Plan, width, rung int) (Plan, error) {
-	m, err := c.ask(ctx, Plan{Lists: 1, Sketched: c.k, Scored: c.k})
+	one := *c.queries[0]
+	one.K, one.Plan = c.k, Plan{Lists: 1, Sketched: c.k, Scored: c.k}
+	answer, err := c.searcher.Search(ctx, &one)
 	if err != nil {
 		return best, err
 	}
-	counts, _ := slices.BinarySearch(ladder, int(min(m.lists, MaxProbed)))
+	counts, _ := slices.BinarySearch(ladder, int(min(answer.Stats.Centroids, MaxLists))) // of all shards: more than each has are tried in vain, and dear
 	least := c.seen[best].cost
-	for at := rung; at < min(rung+rungsMore, len(ladder)); at++ {
+	for at := rung; at < min(rung+rungsTried, len(ladder)); at++ {
 		p := c.step(width, at)
 		i, err := c.least(ctx, t, counts, func(i int) Plan { p.Lists = ladder[i]; return p })
 		if err != nil {
@@ -304,10 +306,11 @@ func (c *calibrating) fewerLists(ctx context.Context, t Target, best Plan, width
 	return best, nil
 }
 
-// rungsMore are tried with lists.
-const rungsMore = 4
+// rungsTried of the ladder are tried with lists.
+const rungsTried = 4
 
-// least returns the first of n plans, each of which finds more than the one before, that reaches the target; n where none does.
+// least returns the first of n plans, each of which finds no less than the one before, that reaches the target; n where none does. Of plans of more and more lists
+// that is nearly so: what is returned was asked and reaches the target, and may not be the first.
 func (c *calibrating) least(ctx context.Context, t Target, n int, plan func(i int) Plan) (int, error) {
 	lo, hi := 0, n
 	for lo < hi {

@@ -108,7 +108,7 @@ var (
 		if rapid.Bool().Draw(t, "lists") {
 			c = listed(c, rapid.IntRange(1, 3).Draw(t, "centroids"), rapid.Uint64().Draw(t, "seed"))
 			for i := range c.Calibration {
-				c.Calibration[i].Plan.Lists = rapid.IntRange(0, retrieval.MaxProbed).Draw(t, "probed")
+				c.Calibration[i].Plan.Lists = rapid.IntRange(0, retrieval.MaxLists).Draw(t, "probed")
 			}
 		}
 		return c

@@ -102,13 +102,13 @@ func fromQuery(m *nodeapi.Query) (*retrieval.Query, error) {
 // toStats writes what an answer cost into it.
 func toStats(out *nodeapi.SearchResponse, s retrieval.Stats) {
 	out.ScoredDocuments, out.ScoredTokens, out.Segments = s.Documents, s.Tokens, s.Segments
-	out.Lists, out.Sketches, out.Coarse, out.Sketched = s.Lists, s.Sketches, s.Coarse, s.Sketched
+	out.Lists, out.Sketches, out.Coarse, out.Sketched = s.Centroids, s.Sketches, s.Coarse, s.Sketched
 	out.SketchUs, out.CoarseUs, out.ScoreUs = s.Micros.Sketch, s.Micros.Coarse, s.Micros.Score
 }
 
 func fromStats(m *nodeapi.SearchResponse) retrieval.Stats {
 	return retrieval.Stats{Documents: m.GetScoredDocuments(), Tokens: m.GetScoredTokens(), Segments: m.GetSegments(),
-		Lists: m.GetLists(), Sketches: m.GetSketches(), Coarse: m.GetCoarse(), Sketched: m.GetSketched(),
+		Centroids: m.GetLists(), Sketches: m.GetSketches(), Coarse: m.GetCoarse(), Sketched: m.GetSketched(),
 		Micros: retrieval.Micros{Sketch: m.GetSketchUs(), Coarse: m.GetCoarseUs(), Score: m.GetScoreUs()}}
 }
 

@@ -33,7 +33,7 @@ var (
 	})
 	someQuery = rapid.Custom(func(t *rapid.T) *retrieval.Query {
 		n, width := rapid.IntRange(1, 4).Draw(t, "tokens"), rapid.IntRange(1, 5).Draw(t, "width")
-		plan := retrieval.Plan{Lists: rapid.IntRange(0, retrieval.MaxProbed).Draw(t, "lists"), Sketched: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "sketched"), Scored: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "scored")}
+		plan := retrieval.Plan{Lists: rapid.IntRange(0, retrieval.MaxLists).Draw(t, "lists"), Sketched: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "sketched"), Scored: rapid.IntRange(0, retrieval.MaxCandidates).Draw(t, "scored")}
 		return &retrieval.Query{Codec: rapid.SampledFrom(retrieval.Codecs).Draw(t, "codec"), Plan: plan, Width: width, Codes: rapid.SliceOfN(rapid.Int8Range(-127, 127), n*width, n*width).Draw(t, "codes"),
 			Weights: rapid.SliceOfN(rapid.Uint16Range(1, math.MaxUint16), n, n).Draw(t, "weights"), Max: 0.25, K: rapid.IntRange(1, retrieval.MaxK).Draw(t, "k")}
 	})
@@ -92,7 +92,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 			t.Fatalf("%v: %+v, not %+v", err, got, hit)
 		}
 		var stats retrieval.Stats
-		for i, n := range []*int64{&stats.Documents, &stats.Tokens, &stats.Segments, &stats.Lists, &stats.Sketches, &stats.Coarse, &stats.Sketched, &stats.Micros.Sketch, &stats.Micros.Coarse, &stats.Micros.Score} {
+		for i, n := range []*int64{&stats.Documents, &stats.Tokens, &stats.Segments, &stats.Centroids, &stats.Sketches, &stats.Coarse, &stats.Sketched, &stats.Micros.Sketch, &stats.Micros.Coarse, &stats.Micros.Score} {
 			*n = int64(i + 1)
 		}
 		told := &nodeapi.SearchResponse{}

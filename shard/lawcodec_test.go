@@ -128,7 +128,7 @@ func askPlans(t *testing.T, c *shardtest.Cluster, codec retrieval.Codec, q *retr
 		planned.Plan = p
 		a := ask(&planned)
 		most := max(q.K, cmp.Or(p.Sketched, p.Scored, len(every))) * len(a.States) // of both, the second stage may pass more than Scored
-		if n := int(a.Stats.Documents); n > most || len(a.Hits) != min(q.K, n) || (a.Stats.Lists > 0) != (p.Lists > 0 && p.Lists < lawLists) {
+		if n := int(a.Stats.Documents); n > most || len(a.Hits) != min(q.K, n) || (a.Stats.Centroids > 0) != (p.Lists > 0 && p.Lists < lawLists) {
 			t.Errorf("plan %+v: %d hits, %+v", p, len(a.Hits), a.Stats)
 		}
 		for _, h := range a.Hits {

@@ -67,7 +67,7 @@ func appendLists(b []byte, c Configuration) []byte {
 func (r *reader) lists(c *Configuration) {
 	b := r.bytes(maxListsBytes, "lists")
 	for i := range c.Calibration {
-		c.Calibration[i].Plan.Lists = int(r.uvarint(retrieval.MaxProbed, "plan"))
+		c.Calibration[i].Plan.Lists = int(r.uvarint(retrieval.MaxLists, "plan"))
 	}
 	if r.err == nil {
 		c.Lists, r.err = index.ParseLists(b)

@@ -42,11 +42,13 @@ func (b *bench) readLists(ctx context.Context) (err error) {
 			if err != nil {
 				return fmt.Errorf("%s: document %q: %w", dir, row.ID, err)
 			}
-			sample = append(sample, codes)
+			sample = append(sample, retrieval.Codes{Codec: codes.Codec, Width: codes.Width, Scales: codes.Scales, Sketch: codes.Sketch}) // all that is looked at
 		}
 		n++
 		bar.add(1)
 	}
-	b.lists, err = index.ListsOf(filepath.Base(dir), sample)
-	return err
+	if b.lists, err = index.ListsOf(filepath.Base(dir), sample); err != nil {
+		return fmt.Errorf("--lists-sample: %w", err)
+	}
+	return nil
 }

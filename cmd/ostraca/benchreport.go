@@ -77,7 +77,7 @@ func (p planJSON) String() string {
 
 // stagesJSON is the mean work of a query: vectors met in each stage, documents that passed on, and times.
 type stagesJSON struct {
-	Lists     float64    `json:"lists"` // centroids met
+	Centroids float64    `json:"centroids"` // of lists
 	Sketches  float64    `json:"sketches"`
 	Sketched  float64    `json:"sketched"` // documents kept by their sketches
 	Coarse    float64    `json:"coarse"`
@@ -101,7 +101,7 @@ func newStages(s retrieval.Stats, quantize []float64) stagesJSON {
 	for _, x := range quantize {
 		sum += x
 	}
-	return stagesJSON{mean(s.Lists), mean(s.Sketches), mean(s.Sketched), mean(s.Coarse), mean(s.Documents), mean(s.Tokens),
+	return stagesJSON{mean(s.Centroids), mean(s.Sketches), mean(s.Sketched), mean(s.Coarse), mean(s.Documents), mean(s.Tokens),
 		microsJSON{sum / float64(len(quantize)), mean(s.Micros.Sketch), mean(s.Micros.Coarse), mean(s.Micros.Score)}}
 }
 

@@ -313,7 +313,7 @@ func (c *calibrator) ask(ctx context.Context, a asking) ([]retrieval.Answer, err
 // answerOf returns the ids that were found, and what that cost.
 func answerOf(found *api.SearchResponse) retrieval.Answer {
 	s := found.Stats
-	out := retrieval.Answer{Stats: retrieval.Stats{Tokens: int64(s.GetTokensScored()), Lists: int64(s.GetCentroidsScored()), Sketches: int64(s.GetSketchesScanned()), Coarse: int64(s.GetCoarseScored())}}
+	out := retrieval.Answer{Stats: retrieval.Stats{Tokens: int64(s.GetTokensScored()), Centroids: int64(s.GetCentroidsScored()), Sketches: int64(s.GetSketchesScanned()), Coarse: int64(s.GetCoarseScored())}}
 	for _, h := range found.Hits {
 		out.Hits = append(out.Hits, retrieval.Hit{ID: h.Id})
 	}

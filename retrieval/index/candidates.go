@@ -21,7 +21,7 @@ func (v View) candidates(ctx context.Context, q *retrieval.Query) ([]candidate, 
 	all, whole := v.parts.documents(), v.parts
 	var lists []int32
 	if v.index.probes(plan, all) {
-		stats.Lists = int64(len(v.index.centroids.scales))
+		stats.Centroids = int64(len(v.index.centroids.scales))
 		v.parts, lists = v.probed(q, plan.Lists)
 		all = v.parts.documents()
 	}
@@ -37,19 +37,22 @@ func (v View) candidates(ctx context.Context, q *retrieval.Query) ([]candidate, 
 	if err == nil && m > 0 && m < len(found) {
 		found, err = v.byCoarse(ctx, q, found, m, &stats)
 	}
-	if err == nil && stats.Lists > 0 && all < q.K { // the lists hold fewer than are wanted
+	stats.Micros.Sketch, stats.Micros.Coarse = middle-start, v.index.clock()-middle
+	if err == nil && stats.Centroids > 0 && all < q.K { // the lists hold fewer than are wanted
 		found, err = View{v.index, whole.others(v.parts)}.fill(ctx, q, found, q.K-all, &stats)
 	}
-	stats.Micros.Sketch, stats.Micros.Coarse = middle-start, v.index.clock()-middle
 	return found, stats, err
 }
 
 // fill adds the best n documents, by sketch, to what was found elsewhere. They push out nothing of it.
 func (v View) fill(ctx context.Context, q *retrieval.Query, found []candidate, n int, stats *retrieval.Stats) ([]candidate, error) {
+	start := v.index.clock()
 	more, err := v.bySketch(ctx, q, n, nil, stats)
 	if err != nil {
 		return nil, err
 	}
+	stats.Sketched += int64(len(more))
+	stats.Micros.Sketch += v.index.clock() - start
 	found = append(found, more...)
 	slices.SortFunc(found, inPlace)
 	return found, nil
@@ -74,8 +77,8 @@ const (
 	pieceLists    = 64
 )
 
-// bySketch scans the sketches of all living documents and returns the best n. These may be those of some lists alone: then it is these lists that are scanned where
-// sketches lie by list.
+// bySketch scans the sketches of all living documents and returns the best n. These may be those of some lists alone: then it is these lists that are
+// scanned where sketches lie by list.
 func (v View) bySketch(ctx context.Context, q *retrieval.Query, n int, lists []int32, stats *retrieval.Stats) ([]candidate, error) {
 	type piece struct {
 		part, from, to int

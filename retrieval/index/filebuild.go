@@ -84,7 +84,8 @@ func (g *segment) append(d retrieval.Document) {
 
 // measure counts the bytes of all documents.
 func (g *segment) measure() {
-	g.bytes = g.fine.size() + g.coarse.size() + g.sketch.size() + len(g.cluster) + g.members.size() + len(g.records)*(2+int(unsafe.Sizeof(record{})))
+	sketches, places := g.members.sizes()
+	g.bytes = g.fine.size() + g.coarse.size() + g.sketch.size() + len(g.cluster) + sketches + places + len(g.records)*(2+int(unsafe.Sizeof(record{})))
 	for _, r := range g.records {
 		g.bytes += len(r.id) + len(r.text) + len(r.spans)*int(unsafe.Sizeof(retrieval.Span{}))
 	}
@@ -99,7 +100,9 @@ func (x *Index) Tiers() (b retrieval.Bytes) {
 			b.Starts += int64(4 * len(tiers[i].starts))
 		}
 		b.Fine += int64(len(p.cluster))
-		b.Starts += int64(2*len(p.shared) + p.members.size())
+		sketches, places := p.members.sizes()
+		b.Sketch += int64(sketches)
+		b.Starts += int64(2*len(p.shared) + places)
 	}
 	return b
 }

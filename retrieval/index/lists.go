@@ -14,7 +14,7 @@ import (
 
 // Limits of lists.
 const (
-	MaxLists     = 1 << 13 // of a collection
+	MaxLists     = retrieval.MaxLists
 	MaxListBytes = 1 << 20 // of their centroids
 	MaxListsName = 256     // bytes of the name of their sample
 )

@@ -89,7 +89,7 @@ func TestListsAreAnIndexOfTheirs(t *testing.T) {
 				ask, same := *q, *q
 				ask.Plan, same.Plan = p, theirs
 				work, works := search(t, x, &ask).Stats, search(t, y, &same).Stats
-				works.Lists = int64(c.lists.Len())
+				works.Centroids = int64(c.lists.Len())
 				if theirs.Exact() { // which counts no documents before their tokens
 					works.Sketched = int64(len(near.docs))
 				}
@@ -230,6 +230,10 @@ func TestListsOfARestrictedView(t *testing.T) {
 		}
 	}
 	y := few.parts(t, 1, Options{Threads: 1})[0]
+	near, _ := x.View().probed(c.query(5, 8), 3)
+	if all := x.View().parts; near.documents()+all.others(near).documents() != all.documents() {
+		t.Errorf("%d documents in lists and %d in others, of %d", near.documents(), all.others(near).documents(), all.documents())
+	}
 	for range 40 {
 		q := c.query(5, 8)
 		q.Plan = retrieval.Plan{Lists: 1 + c.rng.IntN(20), Sketched: 30, Scored: 10}

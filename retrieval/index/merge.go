@@ -143,10 +143,11 @@ func (s snapshot) join(m Memory, goOn func(copied int) bool) part {
 		g.members.add(&p.members, p.sketch.starts[i], p.sketch.starts[i+1])
 		numbers = append(numbers, p.numbers[i])
 		if !goOn(len(d.Codes.Rows) + len(d.Codes.Coarse.Rows) + len(d.Codes.Sketch.Rows)) {
-			break
+			return part{}
 		}
 	}
 	g.group()
+	goOn(len(g.members.grouped.rows))
 	g.measure()
 	runtime.KeepAlive(s) // rows were read that the garbage collector does not see
 	return part{segment: g, numbers: numbers, documents: len(g.records), tokens: len(g.fine.scales)}

@@ -104,8 +104,8 @@ func nthLargest(all []int64, n int) int64 {
 	return all[n-1]
 }
 
-// members says in which lists a segment's documents are: those of their sketches. In a segment of many it has the sketches once more, list by list, so that what is looked
-// into lies together: picked one by one, they take four times as long. Without lists it is empty.
+// members says in which lists a segment's documents are: those of their sketches. In a segment of many it has the sketches once more, list by list, so
+// that what is looked into lies together: picked one by one, they take about four times as long. Without lists it is empty.
 type members struct {
 	centroids *centroidsOf
 	list      []uint16 // one a sketch
@@ -121,7 +121,8 @@ type group struct {
 	long      []int32 // ordinals of documents of several sketches
 }
 
-// groupedFrom is how many documents for each list a segment has that is grouped: there are more lists than lines to look through in a smaller one.
+// groupedFrom is how many sketches for each list a segment has that is grouped. In a smaller one, looking at the list of every document costs less than
+// looking up what every list has.
 const groupedFrom = .25
 
 // enlist finds the lists of all documents.
@@ -161,10 +162,7 @@ func (g *segment) group() {
 	for i := range m.centroids.scales {
 		o.firsts[i+1] += o.firsts[i]
 	}
-	if cap(o.rows) < single*stride {
-		o.rows = make([]byte, 0, single*stride)
-	}
-	o.documents, o.shared, o.rows = make([]int32, single), make([]uint16, single), o.rows[:single*stride]
+	o.documents, o.shared, o.rows = make([]int32, single), make([]uint16, single), make([]byte, single*stride)
 	next := slices.Clone(o.firsts)
 	for at := range g.records {
 		if g.sketch.length(at) != 1 {
@@ -178,9 +176,10 @@ func (g *segment) group() {
 	}
 }
 
-func (m *members) size() int {
+// sizes returns the bytes that sketches take once more, and those of what says where they are.
+func (m *members) sizes() (sketches, places int) {
 	o := &m.grouped
-	return 2*len(m.list) + len(o.rows) + 2*len(o.shared) + 4*(len(o.documents)+len(o.firsts)+len(o.long))
+	return len(o.rows) + 2*len(o.shared), 2*len(m.list) + 4*(len(o.documents)+len(o.firsts)+len(o.long))
 }
 
 // in returns the documents that have a sketch in one of these lists, of which picked says the same.
@@ -211,8 +210,8 @@ func (g *segment) in(lists []int32, picked bitmap) bitmap {
 	return in
 }
 
-// probed returns a state in which only those documents of v live that are in the n lists that speak most for the query. It tells how many these are, and nothing of
-// their tokens. The lists come with it.
+// probed returns a state in which only those documents of v live that are in the n lists that speak most for the query, and these lists. The state tells
+// how many documents these are, and nothing of their tokens.
 func (v View) probed(q *retrieval.Query, n int) (snapshot, []int32) {
 	lists := v.index.centroids.best(q, n)
 	picked := make(bitmap, len(v.index.centroids.scales)/64+1)
@@ -234,6 +233,7 @@ func (s snapshot) living(in func(i int, p part) bitmap) snapshot {
 		p, keep := &out[i], in(i, s[i])
 		off := make(bitmap, len(keep))
 		copy(off, p.dead)
+		off[len(off)-1] |= ^uint64(0) << (len(p.records) % 64) // no documents
 		p.documents, p.tokens = 0, 0
 		for w, on := range keep {
 			on &^= off[w]

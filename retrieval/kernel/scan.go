@@ -111,7 +111,7 @@ func (c *Scan) pickedAlone(starts, which []int32) int {
 		c.spans = append(c.spans, starts[w])
 	}
 	n := len(c.spans) &^ (linearRows - 1)
-	for i := len(c.spans); i < n+linearAhead; i++ {
+	for i := len(c.spans); n > 0 && i < n+linearAhead; i++ {
 		c.spans = append(c.spans, starts[which[min(i, len(which)-1)]])
 	}
 	return n

@@ -8,8 +8,8 @@ import "unsafe"
 // width is whole steps of 64 bytes; other widths, single panels, and all that is not a product go by the loops of AVX-512.
 const (
 	tileRows = 16
-	tileStep = 64               // bytes of a row, 16 lines of a panel
-	tileMost = 3 * 2 * tileRows // rows whose products with two panels, 12 KiB, stay in the first-level cache until they are folded
+	tileStep = 64           // bytes of a row, 16 lines of a panel
+	tileMost = 3 * tileRows // rows whose products with two panels, 6 KiB, lie on the stack until they are folded
 )
 
 // tileShape is the operand of LDTILECFG.

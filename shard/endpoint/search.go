@@ -137,7 +137,7 @@ func found(a *shard.SearchAnswer, asked *shard.Question, q question, explain boo
 // toStats tells what an answer cost, and by which plan it was found.
 func toStats(s retrieval.Stats, p retrieval.Plan) *api.SearchStats {
 	out := &api.SearchStats{
-		Plan: "exact", DocumentsScored: uint64(s.Documents), TokensScored: uint64(s.Tokens), CentroidsScored: uint64(s.Lists), SketchesScanned: uint64(s.Sketches), DocumentsSketched: uint64(s.Sketched),
+		Plan: "exact", DocumentsScored: uint64(s.Documents), TokensScored: uint64(s.Tokens), CentroidsScored: uint64(s.Centroids), SketchesScanned: uint64(s.Sketches), DocumentsSketched: uint64(s.Sketched),
 		CoarseScored: uint64(s.Coarse), SketchUs: uint32(s.Micros.Sketch), CoarseUs: uint32(s.Micros.Coarse), ScoreUs: uint32(s.Micros.Score),
 	}
 	if !p.Exact() {
