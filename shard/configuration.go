@@ -81,7 +81,7 @@ func (c Configuration) check() error {
 	return cmp.Or(c.Reduction.check(), c.Calibration.Validate())
 }
 
-// maxMakingBytes is what a projection that is read may take: its weights, a head of its sample, and lists and a reduction in front.
+// maxMakingBytes is what the making of codes that is read may take: a projection, its weights and a head of its sample, and lists and a reduction in front.
 const maxMakingBytes = 2*encoder.MaxProjectionWeights + maxListsBytes + 2048
 
 // What may be in front of a projection, in this order. Its bytes begin with its version, which stays below.
@@ -130,7 +130,7 @@ func (r *reader) configuration() Configuration {
 		x.Plan.Scored = int(r.uvarint(retrieval.MaxCandidates, "plan"))
 		c.Calibration = append(c.Calibration, x)
 	}
-	made := reader{rest: r.bytes(maxMakingBytes, "projection")} // how codes are made of vectors
+	made := reader{rest: r.bytes(maxMakingBytes, "making")} // how codes are made of vectors
 	if len(made.rest) > 0 && made.rest[0] == withLists {
 		made.rest = made.rest[1:]
 		made.lists(&c)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"strings"
 
@@ -14,7 +13,6 @@ import (
 
 	"ostraca/api"
 	"ostraca/retrieval"
-	"ostraca/retrieval/index"
 )
 
 func newCollection(a *app) *cobra.Command {
@@ -62,21 +60,14 @@ func (o *kindOptions) register(f *pflag.FlagSet) {
 // request makes a collection's creation of the flags.
 func (a *app) request(o *kindOptions, name string) (*api.CreateCollectionRequest, error) {
 	in := &api.CreateCollectionRequest{Name: name, Codec: o.codec, Width: o.width, Encoder: o.encoder, VectorWidth: o.vectorWidth, Reduction: o.reduction.wire()}
+	var err error
 	if o.sample != "" {
-		in.Projection = &api.Projection{}
-		if err := a.sample("project-sample", o.sample, sampleLimits{sampleTexts, sampleBytes}, sampleLimits{math.MaxInt, sampleBytes}, func(d *api.PutDocument) {
-			if in.Projection.SampleTokens = append(in.Projection.SampleTokens, d.Tokens...); d.Tokens == nil {
-				in.Projection.SampleTexts = append(in.Projection.SampleTexts, d.Text)
-			}
-		}); err != nil {
+		if in.Projection, err = a.projectionSample(o.sample); err != nil {
 			return nil, err
 		}
 	}
 	if o.lists != "" {
-		in.Lists = &api.Lists{}
-		if err := a.sample("lists-sample", o.lists, sampleLimits{index.MaxLists, listTextBytes}, sampleLimits{index.MaxLists, sampleBytes}, func(d *api.PutDocument) {
-			in.Lists.Sample = append(in.Lists.Sample, d)
-		}); err != nil {
+		if in.Lists, err = a.listsSample(o.lists); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"ostraca/retrieval"
 )
@@ -60,8 +62,13 @@ func splitLists(b []byte) (l Lists, err error) {
 		return l, fmt.Errorf("width is %d, it must be 1 to %d: %w", width, retrieval.MaxWidth, retrieval.ErrInvalid)
 	}
 	size, rest, ok := uvarint(rest)
-	if !ok || size > MaxListsName || size > uint64(len(rest)) {
+	switch {
+	case ok && size > MaxListsName:
 		return l, fmt.Errorf("the sample's name has %d bytes, the limit is %d: %w", size, MaxListsName, retrieval.ErrTooLarge)
+	case !ok || size > uint64(len(rest)):
+		return l, fmt.Errorf("the sample's name is cut: %w", retrieval.ErrInvalid)
+	case !utf8.Valid(rest[:size]) || bytes.ContainsFunc(rest[:size], unicode.IsControl):
+		return l, fmt.Errorf("the sample's name %.40q: it must be UTF-8 without control characters: %w", rest[:size], retrieval.ErrInvalid)
 	}
 	rows, stride := rest[size:], retrieval.Stride(int(width))
 	l = Lists{string(b), int(width), len(rows) / stride, len(b) - len(rows)}

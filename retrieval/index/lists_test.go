@@ -262,7 +262,7 @@ func TestListsBytes(t *testing.T) {
 		}
 	}
 	for i := range len(l.Bytes()) - 40 { // of rows, all but the padding may be anything
-		if _, err := ParseLists([]byte(l.Bytes())[:i]); !errors.Is(err, retrieval.ErrCorrupt) {
+		if _, err := ParseLists([]byte(l.Bytes())[:i]); !errors.Is(err, retrieval.ErrCorrupt) || errors.Is(err, retrieval.ErrTooLarge) {
 			t.Errorf("the first %d bytes: %v", i, err)
 		}
 	}
@@ -283,6 +283,8 @@ func TestListsBytes(t *testing.T) {
 		"padded":       {"", 17, append(bytes.Repeat([]byte{128}, 19), 127), retrieval.ErrInvalid},
 		"code of -128": {"", 20, append(make([]byte, 1), row[:19]...), retrieval.ErrInvalid},
 		"long name":    {strings.Repeat("n", MaxListsName+1), 20, row, retrieval.ErrTooLarge},
+		"control name": {"a\nb", 20, row, retrieval.ErrInvalid},
+		"no UTF-8":     {"a\xff", 20, row, retrieval.ErrInvalid},
 		"too many":     {"", 1, bytes.Repeat([]byte{128}, 4*(MaxLists+1)), retrieval.ErrTooLarge},
 		"too large":    {"", 1024, bytes.Repeat([]byte{128}, MaxListBytes+1024), retrieval.ErrTooLarge},
 	} {

@@ -24,15 +24,17 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 	if there && !q.GetIfAbsent() {
 		return nil, fmt.Errorf("create collection %q: %w", name, shard.ErrExists)
 	}
-	c, err := s.configuration(ctx, q)
-	if err == nil && q.GetLists() != nil {
+	c, err := s.configuration(ctx, q, held)
+	same := !there || held.SameCodes(c) && (q.GetLists() == nil || !held.Lists.IsZero()) // key, epoch and calibration are its own, and lists of which nothing is said
+	if err == nil && same && q.GetLists() != nil {                                       // its sample is encoded: not in vain
 		c.Lists, err = s.lists(ctx, name, c, q.GetLists())
+		same = !there || held.Lists == c.Lists
 	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("create collection: %w", err)
-	case there && (!held.SameCodes(c) || !c.Lists.IsZero() && held.Lists != c.Lists): // key, epoch and calibration are its own, and lists of which nothing is said
-		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, encoder %.16q, reduction %q, lists %q): %w", name, held.Codec, held.Width, held.VectorWidth(), held.Encoder, held.Reduction, held.Lists, shard.ErrExists)
+	case !same:
+		return nil, fmt.Errorf("create collection %q: it is there and of another kind (codec %s, width %d of %d, projection %q, encoder %.16q, reduction %q, lists %q): %w", name, held.Codec, held.Width, held.VectorWidth(), projectionOf(held), held.Encoder, held.Reduction, held.Lists, shard.ErrExists)
 	case !there:
 		if _, err := s.router.Configure(ctx, name, shard.Configure{Change: shard.Create, Configuration: c}); err != nil {
 			return nil, fmt.Errorf("create collection: %w", err)
@@ -42,8 +44,8 @@ func (s *Service) createCollection(ctx context.Context, q *api.CreateCollectionR
 }
 
 // configuration returns what a collection is to be. Its vectors are of the encoder, or from outside; where it is to hold fewer dimensions than
-// they have they are projected.
-func (s *Service) configuration(ctx context.Context, q *api.CreateCollectionRequest) (shard.Configuration, error) {
+// they have they are projected, and where nothing is said of that as in the collection that is held, zero of none.
+func (s *Service) configuration(ctx context.Context, q *api.CreateCollectionRequest, held shard.Configuration) (shard.Configuration, error) {
 	c := shard.Configuration{Codec: cmp.Or(retrieval.Codec(q.GetCodec()), retrieval.Int8), Width: int(q.GetWidth()), Epoch: 1}
 	var err error
 	if c.Reduction, err = reductionOf(q.GetReduction()); err != nil {
@@ -73,6 +75,9 @@ func (s *Service) configuration(ctx context.Context, q *api.CreateCollectionRequ
 	case c.Width == from && p != nil:
 		return c, fmt.Errorf("there is a projection and nothing to project: width is %d, as the vectors have: %w", c.Width, retrieval.ErrInvalid)
 	case c.Width == from:
+		return c, nil
+	case p == nil && held.Width == c.Width && held.VectorWidth() == from && held.Encoder == c.Encoder:
+		c.Projection = held.Projection
 		return c, nil
 	}
 	return s.projected(ctx, c, from, q.GetProjection())
@@ -147,10 +152,7 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 	var out []*api.Collection
 	for _, name := range sorted(m.Collections) {
 		c := m.Collections[name]
-		x := &api.Collection{Name: name, Codec: string(c.Codec), Width: uint32(c.Width), Encoder: c.Encoder, Epoch: c.Epoch, VectorWidth: uint32(c.VectorWidth()), Lists: c.Lists.String()}
-		if !c.Projection.IsZero() {
-			x.Projection = c.Projection.Sample().String()
-		}
+		x := &api.Collection{Name: name, Codec: string(c.Codec), Width: uint32(c.Width), Encoder: c.Encoder, Epoch: c.Epoch, VectorWidth: uint32(c.VectorWidth()), Projection: projectionOf(c), Lists: c.Lists.String()}
 		if r := c.Reduction; !r.IsZero() {
 			x.Reduction = &api.Reduction{Pool: uint32(r.Pool), DropPunctuation: r.DropPunctuation, Keep: r.Share()}
 		}
@@ -170,6 +172,14 @@ func collections(m *shard.Map, all *shard.Status) []*api.Collection {
 		out = append(out, x)
 	}
 	return out
+}
+
+// projectionOf tells what a collection's projection was fitted on, "" of none.
+func projectionOf(c shard.Configuration) string {
+	if c.Projection.IsZero() {
+		return ""
+	}
+	return c.Projection.Sample().String()
 }
 
 // changeCollection changes what can be changed of a collection that holds documents.

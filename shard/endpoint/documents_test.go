@@ -67,13 +67,16 @@ func TestCollections(t *testing.T) {
 
 func TestProjection(t *testing.T) {
 	each(t, three, func(t *testing.T, d door) {
-		sample := &api.Projection{Name: "cars"}
+		sample, lists := &api.Projection{Name: "cars"}, &api.Lists{Sample: corpus(9)}
 		for i := range 200 {
 			sample.SampleTexts = append(sample.SampleTexts, fmt.Sprintf("car %d is red and blue %d", i, i*i))
 		}
-		name := d.collection(t, &api.CreateCollectionRequest{Width: 8, Projection: sample})
+		name := d.collection(t, &api.CreateCollectionRequest{Width: 8, Projection: sample, Lists: lists})
 		c := &api.Collection{}
 		d.ask(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Width: 8, Projection: sample, IfAbsent: true}, c)
+		d.ask(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Width: 8, Lists: lists, IfAbsent: true}, c) // made by its projection
+		other := &api.Projection{SampleTexts: sample.SampleTexts}
+		d.refuse(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Width: 8, Projection: other, IfAbsent: true}, "ALREADY_EXISTS", "ALREADY_EXISTS", "cars: ")
 		if c.Width != 8 || c.VectorWidth != 64 || !strings.HasPrefix(c.Projection, "cars: ") || !strings.Contains(c.Projection, "200 texts") {
 			t.Errorf("%v", c)
 		}

@@ -24,6 +24,9 @@ func TestLists(t *testing.T) {
 			t.Errorf("%v", c)
 		}
 		d.refuse(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Codec: "4bit", IfAbsent: true, Lists: &api.Lists{Sample: some.Sample}}, "ALREADY_EXISTS", "ALREADY_EXISTS", "others: 20 documents")
+		bad := &api.Lists{Sample: []*api.PutDocument{{}}} // which is looked at only where something can come of it
+		d.refuse(t, "CreateCollection", &api.CreateCollectionRequest{Name: name, Codec: "2bit", IfAbsent: true, Lists: bad}, "ALREADY_EXISTS", "ALREADY_EXISTS", "another kind")
+		d.refuse(t, "CreateCollection", &api.CreateCollectionRequest{Name: d.collection(t, &api.CreateCollectionRequest{}), IfAbsent: true, Lists: bad}, "ALREADY_EXISTS", "ALREADY_EXISTS", "another kind")
 		d.put(t, name, corpus(60)...)
 		exact, few := &api.SearchResponse{}, &api.SearchResponse{}
 		plan := &api.Plan{Lists: 4, Sketched: 8, Scored: 5}
@@ -75,6 +78,7 @@ func TestListsOfVectors(t *testing.T) {
 		} {
 			d.refuse(t, "CreateCollection", outside(c.lists), "INVALID_ARGUMENT", "INVALID", c.message)
 		}
+		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: sample, Name: "a\nb"}), "INVALID_ARGUMENT", "INVALID", "control")
 		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: make([]*api.PutDocument, index.MaxLists+1)}), "INVALID_ARGUMENT", "OVER_LIMIT", "8192")
 		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: sample, Name: strings.Repeat("x", index.MaxListsName+1)}), "INVALID_ARGUMENT", "OVER_LIMIT", "256")
 	})
