@@ -49,7 +49,7 @@ func TestLists(t *testing.T) {
 		}
 		plain := d.collection(t, &api.CreateCollectionRequest{})
 		d.refuse(t, "ChangeCollection", &api.ChangeCollectionRequest{Collection: plain, Calibration: plans}, "INVALID_ARGUMENT", "INVALID", "a collection that has none")
-		d.refuse(t, "Search", &api.SearchRequest{Collection: name, Text: asked, Plan: &api.Plan{Lists: retrieval.MaxLists + 1, Scored: 5}}, "INVALID_ARGUMENT", "INVALID", "lists")
+		d.refuse(t, "Search", &api.SearchRequest{Collection: name, Text: asked, Plan: &api.Plan{Lists: retrieval.MaxLists + 1, Scored: 5}}, "INVALID_ARGUMENT", "OVER_LIMIT", "8193 lists")
 	})
 }
 
