@@ -128,6 +128,11 @@ func (c Codes) Bare() Codes {
 	return c
 }
 
+// Sketched returns codes with nothing but their sketches and scales, which tell how many tokens there were: all that lists of a sample look at.
+func (c Codes) Sketched() Codes {
+	return Codes{Codec: c.Codec, Width: c.Width, Scales: c.Scales, Sketch: c.Sketch}
+}
+
 // Windows returns how many windows, and sketch vectors, a document of n tokens has. Window i begins at token i*n/Windows(n).
 func Windows(n int) int { return (n + SketchTokens - 1) / SketchTokens }
 

@@ -14,7 +14,7 @@ import (
 // declared influence, and no part of the collection: nothing that is forgotten changes the lists.
 type ListSample struct {
 	Name      string  // told with the collection
-	Documents []Input // at most index.MaxLists; only their content and, in errors, their ids are looked at
+	Documents []Input // at most retrieval.MaxLists; only their content and, in errors, their ids are looked at
 }
 
 // ListsFor returns lists for a collection that is to be made, of its configuration but for them: documents of the sample become codes as those do
@@ -23,8 +23,8 @@ func (r *Router) ListsFor(ctx context.Context, collection string, c Configuratio
 	if err := c.check(); err != nil {
 		return none, err
 	}
-	if n := len(s.Documents); n > index.MaxLists {
-		return none, fmt.Errorf("lists: %d documents of a sample, the limit is %d: %w", n, index.MaxLists, retrieval.ErrTooLarge)
+	if n := len(s.Documents); n > retrieval.MaxLists {
+		return none, fmt.Errorf("lists: %d documents of a sample, the limit is %d: %w", n, retrieval.MaxLists, retrieval.ErrTooLarge)
 	}
 	to := target{Configuration: c, name: collection}
 	if !c.Projection.IsZero() {
@@ -41,8 +41,7 @@ func (r *Router) ListsFor(ctx context.Context, collection string, c Configuratio
 			if err != nil {
 				return none, fmt.Errorf("lists: document %.40q of the sample: %w", some[i].ID, err)
 			}
-			// Only the sketches are looked at: all codes of a sample could be gigabytes.
-			sample = append(sample, retrieval.Codes{Codec: codes.Codec, Width: codes.Width, Scales: codes.Scales, Sketch: codes.Sketch})
+			sample = append(sample, codes.Sketched()) // all codes of a sample could be gigabytes
 		}
 	}
 	return index.ListsOf(s.Name, sample)

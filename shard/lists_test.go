@@ -201,7 +201,7 @@ func TestListsFor(t *testing.T) {
 		"another encoder":        {Configuration{Codec: retrieval.Int8, Width: 4, Encoder: "abc"}, texts, "encoder abc"},
 		"another width":          {outside, []Input{{ID: "y", Vectors: make([]float32, 6), Width: 3}}, `document "y" of the sample: vectors are 3 wide, collection "new" takes`},
 		"vectors and codes":      {c, []Input{{Vectors: vectors[0].Vectors, Width: e.Width(), Codes: all[0]}}, "the one or the other"},
-		"too many":               {c, make([]Input, index.MaxLists+1), "the limit is 8192"},
+		"too many":               {c, make([]Input, retrieval.MaxLists+1), "the limit is 8192"},
 		"a text too long":        {c, []Input{{ID: "z", Text: strings.Repeat("x", retrieval.MaxTextBytes+1)}}, `document "z" of the sample`},
 		"an impossible codec":    {Configuration{Codec: "5bit", Width: 4}, texts, "5bit"},
 		"a name of too many":     {c, texts, "name"},

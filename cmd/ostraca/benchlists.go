@@ -25,7 +25,7 @@ func (b *bench) readLists(ctx context.Context) (err error) {
 	if v.Width() != b.vectors.Width() {
 		return fmt.Errorf("--lists-sample: vectors of %s are %d wide, those of %s %d: %w", dir, v.Width(), b.dir, b.vectors.Width(), retrieval.ErrInvalid)
 	}
-	some := spread(min(v.Len(), index.MaxLists), v.Len())
+	some := spread(min(v.Len(), retrieval.MaxLists), v.Len())
 	bar := b.app.progress("reading the sample of lists", v.Len())
 	defer bar.end()
 	var sample []retrieval.Codes
@@ -42,7 +42,7 @@ func (b *bench) readLists(ctx context.Context) (err error) {
 			if err != nil {
 				return fmt.Errorf("%s: document %q: %w", dir, row.ID, err)
 			}
-			sample = append(sample, retrieval.Codes{Codec: codes.Codec, Width: codes.Width, Scales: codes.Scales, Sketch: codes.Sketch}) // all that is looked at
+			sample = append(sample, codes.Sketched())
 		}
 		n++
 		bar.add(1)

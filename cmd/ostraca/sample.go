@@ -9,7 +9,6 @@ import (
 	"ostraca/api"
 	"ostraca/ops/dataset"
 	"ostraca/retrieval"
-	"ostraca/retrieval/index"
 )
 
 // What is sent of samples at most: enough to fit a projection on, and to make lists of, encoded within seconds, both in one message
@@ -61,7 +60,7 @@ func (a *app) listsSample(path string) (*api.Lists, error) {
 		all++
 		bytes += proto.Size(d)
 	}
-	some := spread(max(1, min(index.MaxLists, most*all/max(1, bytes))), all)
+	some := spread(max(1, min(retrieval.MaxLists, most*all/max(1, bytes))), all)
 	l, n, first, room := &api.Lists{}, 0, 0, most
 	for d, err := range sample(path) {
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"ostraca/api"
 	"ostraca/ops/dataset"
-	"ostraca/retrieval/index"
+	"ostraca/retrieval"
 )
 
 // jsonLines writes n documents of so many bytes of text.
@@ -52,7 +52,7 @@ func TestListsSample(t *testing.T) {
 		n, all, most int
 	}{
 		"few texts":  {jsonLines(t, 3, 9), 3, 3, listsTextBytes},
-		"many texts": {jsonLines(t, 3*index.MaxLists, 9), index.MaxLists, 3 * index.MaxLists, listsTextBytes},
+		"many texts": {jsonLines(t, 3*retrieval.MaxLists, 9), retrieval.MaxLists, 3 * retrieval.MaxLists, listsTextBytes},
 		"long texts": {jsonLines(t, 100, 30_000), 34, 100, listsTextBytes},
 		"vectors":    {longTexts(t, 30, 1<<20-99), 12, 30, listsBytes},
 	} {

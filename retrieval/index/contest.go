@@ -79,18 +79,18 @@ func (c *contest) nth() candidate {
 			c.close = append(c.close, x)
 		}
 	}
-	return c.parts.nth(c.close, c.n-above-1)
+	return nth(c.close, c.n-above-1, c.parts.better)
 }
 
-// nth returns the candidate that n others of b are better than, which it brings to its place (quickselect, Hoare 1961).
-func (s snapshot) nth(b []candidate, n int) candidate {
+// nth returns what n others of b are better than, which it brings to its place (quickselect, Hoare 1961).
+func nth[T any](b []T, n int, better func(a, b T) bool) T {
 	for lo, hi := 0, len(b)-1; lo < hi; {
 		pivot, i, j := b[(lo+hi)/2], lo, hi
 		for i <= j {
-			for s.better(b[i], pivot) {
+			for better(b[i], pivot) {
 				i++
 			}
-			for s.better(pivot, b[j]) {
+			for better(pivot, b[j]) {
 				j--
 			}
 			if i <= j {

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -16,7 +15,6 @@ import (
 
 // Limits of lists.
 const (
-	MaxLists     = retrieval.MaxLists
 	MaxListBytes = 1 << 20 // of their centroids
 	MaxListsName = 256     // bytes of the name of their sample
 )
@@ -75,8 +73,8 @@ func splitLists(b []byte) (l Lists, err error) {
 	switch {
 	case l.count < 1 || len(rows)%stride != 0:
 		return l, fmt.Errorf("%d bytes of centroids of %d: %w", len(rows), stride, retrieval.ErrInvalid)
-	case l.count > MaxLists || len(rows) > MaxListBytes:
-		return l, fmt.Errorf("%d of %d bytes, the limit is %d, and %d bytes: %w", l.count, stride, MaxLists, MaxListBytes, retrieval.ErrTooLarge)
+	case l.count > retrieval.MaxLists || len(rows) > MaxListBytes:
+		return l, fmt.Errorf("%d of %d bytes, the limit is %d, and %d bytes: %w", l.count, stride, retrieval.MaxLists, MaxListBytes, retrieval.ErrTooLarge)
 	case bytes.IndexByte(rows, 0) >= 0:
 		return l, fmt.Errorf("centroid %d has a code of -128: %w", bytes.IndexByte(rows, 0)/stride, retrieval.ErrInvalid)
 	}
@@ -105,8 +103,8 @@ func (l Lists) String() string {
 	if l.IsZero() {
 		return ""
 	}
-	head := strings.TrimPrefix(l.data[:l.rows], string(binary.AppendUvarint([]byte{listsVersion}, uint64(l.width))))
-	_, name, _ := uvarint([]byte(head))
+	_, head, _ := uvarint([]byte(l.data[1:l.rows])) // the width
+	_, name, _ := uvarint(head)
 	sum := sha256.Sum256([]byte(l.data))
 	return fmt.Sprintf("%s: %d documents, sha256 %x", name, l.count, sum[:8])
 }
@@ -142,7 +140,7 @@ func ListsOf(name string, sample []retrieval.Codes) (Lists, error) {
 	}
 	width := some[0].Width
 	stride := retrieval.Stride(width)
-	n := min(len(some), MaxLists, MaxListBytes/stride)
+	n := min(len(some), retrieval.MaxLists, MaxListBytes/stride)
 	units := make([]float64, 0, n*width)
 	for i := range n {
 		c := some[i*len(some)/n]

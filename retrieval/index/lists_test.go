@@ -285,7 +285,7 @@ func TestListsBytes(t *testing.T) {
 		"long name":    {strings.Repeat("n", MaxListsName+1), 20, row, retrieval.ErrTooLarge},
 		"control name": {"a\nb", 20, row, retrieval.ErrInvalid},
 		"no UTF-8":     {"a\xff", 20, row, retrieval.ErrInvalid},
-		"too many":     {"", 1, bytes.Repeat([]byte{128}, 4*(MaxLists+1)), retrieval.ErrTooLarge},
+		"too many":     {"", 1, bytes.Repeat([]byte{128}, 4*(retrieval.MaxLists+1)), retrieval.ErrTooLarge},
 		"too large":    {"", 1024, bytes.Repeat([]byte{128}, MaxListBytes+1024), retrieval.ErrTooLarge},
 	} {
 		if _, err := NewLists(c.name, c.width, c.rows); !errors.Is(err, c.err) {

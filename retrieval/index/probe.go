@@ -57,7 +57,7 @@ func (c *centroidsOf) of(rows []byte) []uint16 {
 func (c *centroidsOf) best(q *retrieval.Query, n int) []int32 {
 	sums := make([]int64, len(c.scales))
 	c.kernel.NewScan(q.Codes, q.Weights, q.Width).Documents(sums, c.rows, c.numbers[:len(sums)+1])
-	least := nthLargest(slices.Clone(sums), n)
+	least := nth(slices.Clone(sums), n-1, func(a, b int64) bool { return a > b })
 	out, equal := make([]int32, 0, n), n
 	for _, x := range sums {
 		if x > least {
@@ -73,35 +73,6 @@ func (c *centroidsOf) best(q *retrieval.Query, n int) []int32 {
 		}
 	}
 	return out
-}
-
-// nthLargest returns the n-th largest of all, whose order it changes (quickselect, Hoare 1961).
-func nthLargest(all []int64, n int) int64 {
-	for lo, hi := 0, len(all)-1; lo < hi; {
-		pivot, i, j := all[(lo+hi)/2], lo, hi
-		for i <= j {
-			for all[i] > pivot {
-				i++
-			}
-			for all[j] < pivot {
-				j--
-			}
-			if i <= j {
-				all[i], all[j] = all[j], all[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case n-1 <= j:
-			hi = j
-		case n-1 >= i:
-			lo = i
-		default:
-			return all[n-1]
-		}
-	}
-	return all[n-1]
 }
 
 // members says in which lists a segment's documents are: those of their sketches. In a segment of many it has the sketches once more, list by list, so
@@ -121,9 +92,9 @@ type group struct {
 	long      []int32 // ordinals of documents of several sketches
 }
 
-// groupedFrom is how many sketches for each list a segment has that is grouped. In a smaller one, looking at the list of every document costs less than
+// A segment is grouped that has a sketch for every listsASketch lists or more. In a smaller one, looking at the list of every document costs less than
 // looking up what every list has.
-const groupedFrom = .25
+const listsASketch = 4
 
 // enlist finds the lists of all documents.
 func (g *segment) enlist(c *centroidsOf) {
@@ -144,7 +115,7 @@ func (m *members) add(from *members, first, behind int32) {
 // group sorts the documents by list.
 func (g *segment) group() {
 	m := &g.members
-	if m.centroids == nil || float64(len(m.list)) < groupedFrom*float64(len(m.centroids.scales)) {
+	if m.centroids == nil || listsASketch*len(m.list) < len(m.centroids.scales) {
 		return
 	}
 	o, stride, single := &m.grouped, retrieval.Stride(g.width), 0

@@ -106,7 +106,7 @@ func (s *Service) projected(ctx context.Context, c shard.Configuration, from int
 // lists returns those that were asked for.
 func (s *Service) lists(ctx context.Context, collection string, c shard.Configuration, l *api.Lists) (index.Lists, error) {
 	sample := shard.ListSample{Name: cmp.Or(l.GetName(), "sample")}
-	if err := atMost(len(l.GetSample()), index.MaxLists, "documents of a sample", "each becomes a list"); err != nil {
+	if err := atMost(len(l.GetSample()), retrieval.MaxLists, "documents of a sample", "each becomes a list"); err != nil {
 		return index.Lists{}, fmt.Errorf("lists: %w", err)
 	}
 	for _, d := range l.GetSample() {

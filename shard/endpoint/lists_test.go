@@ -79,7 +79,7 @@ func TestListsOfVectors(t *testing.T) {
 			d.refuse(t, "CreateCollection", outside(c.lists), "INVALID_ARGUMENT", "INVALID", c.message)
 		}
 		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: sample, Name: "a\nb"}), "INVALID_ARGUMENT", "INVALID", "control")
-		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: make([]*api.PutDocument, index.MaxLists+1)}), "INVALID_ARGUMENT", "OVER_LIMIT", "8192")
+		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: make([]*api.PutDocument, retrieval.MaxLists+1)}), "INVALID_ARGUMENT", "OVER_LIMIT", "8192")
 		d.refuse(t, "CreateCollection", outside(&api.Lists{Sample: sample, Name: strings.Repeat("x", index.MaxListsName+1)}), "INVALID_ARGUMENT", "OVER_LIMIT", "256")
 	})
 }

@@ -47,6 +47,13 @@ func fold(w width, name string, base bool) {
 	w.ret()
 }
 
+// pairScore makes a pair score of x, dot products that are lost: scale has that of their row in every lane, high the same 16 bits further up.
+func pairScore(x, lift, scale VecVirtual, high Mem, score VecVirtual) {
+	VPSLLVD(lift, x, x)
+	VPMULHUW(scale, x, score)
+	VPDPWSSD_BCST(high, x, score)
+}
+
 // foldPair is fold of two panels at once, rows of 32 dot products that lie in memory, on 512 bits: what tiles leave. A row's scale is read once, spread before
 // over up to 16 rows.
 func foldPair(name string, base bool) {
@@ -100,9 +107,7 @@ func foldPair(name string, base bool) {
 		x, score, higher := ZMM(), ZMM(), K()
 		VMOVDQU32(Mem{Base: c, Disp: 64 * p}, x)
 		VPSUBD(bias[p], x, x)
-		VPSLLVD(lift, x, x)
-		VPMULHUW(scale, x, score)
-		VPDPWSSD_BCST(Mem{Base: high, Index: i, Scale: 4}, x, score)
+		pairScore(x, lift, scale, Mem{Base: high, Index: i, Scale: 4}, score)
 		if base {
 			VPADDD(Mem{Base: from, Disp: 64 * p}, score, score)
 		}

@@ -100,9 +100,7 @@ func (f *folder) fold(acc [][]VecVirtual) {
 		VPBROADCASTD(f.lo.Offset(4*r), scale)
 		from := begin(r)
 		for p, x := range acc[r] {
-			VPSLLVD(lift, x, x)
-			VPMULHUW(scale, x, score)
-			VPDPWSSD_BCST(f.hi.Offset(4*r), x, score)
+			pairScore(x, lift, scale, f.hi.Offset(4*r), score)
 			if f.base {
 				VPADDD(from.Offset(64*p), score, score)
 			}
