@@ -139,12 +139,11 @@ func (r *reader) configuration() Configuration {
 		made.rest = made.rest[1:]
 		c.Reduction = made.reduction()
 	}
-	err := made.err
-	if len(made.rest) > 0 {
-		c.Projection, err = encoder.ParseProjection(made.rest)
+	if made.err == nil && len(made.rest) > 0 {
+		c.Projection, made.err = encoder.ParseProjection(made.rest)
 	}
-	if err != nil {
-		r.fail("configuration: %v", err)
+	if made.err != nil {
+		r.fail("configuration: %v", made.err)
 	}
 	return c
 }

@@ -75,7 +75,8 @@ func TestListedConfiguration(t *testing.T) {
 	}
 	bare := old[:len(old)-1]
 	twice := slices.Concat([]byte{0xfe, byte(len(l))}, l, []byte{0, 0xfe, byte(len(l))}, l, []byte{0})
-	for what, tail := range map[string][]byte{"nothing": {3, 0xfe, 0, 0}, "cut": {3, 0xfe, 4, 1}, "twice": append([]byte{byte(len(twice))}, twice...), "empty": {1, 0xfe}} {
+	torn := slices.Concat([]byte{0xfe, 2, l[0], l[1], 0}, all.Projection.Bytes()) // what follows is whole
+	for what, tail := range map[string][]byte{"nothing": {3, 0xfe, 0, 0}, "cut": {3, 0xfe, 4, 1}, "twice": append([]byte{byte(len(twice))}, twice...), "empty": {1, 0xfe}, "torn": appendString(nil, torn)} {
 		if _, err := parseConfiguration(append(slices.Clone(bare), tail...)); !errors.Is(err, retrieval.ErrCorrupt) {
 			t.Errorf("%s: %v", what, err)
 		}
