@@ -18,7 +18,8 @@ const readTimeout = 10 * time.Second
 // askMore is how long a majority may take to answer before the other voters are asked too: nearly always they are spared.
 const askMore = 3 * time.Millisecond
 
-// reads gathers the readers of a leader: all that arrive while a round runs share the next one.
+// reads gathers the readers of a leader. One that arrives while no round runs has a round of its own, and runs it itself, so that its question is
+// on its way before anything else gets the processor; all that arrive meanwhile share the next one.
 type reads struct {
 	next    *round
 	running bool
@@ -42,52 +43,69 @@ func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
 		g.mu.Unlock()
 		return 0, ErrClosed
 	}
+	g.pending.Add(1)
+	defer g.pending.Done()
+	if !g.reads.running && g.reads.barrier == g.raft.CurrentTerm() { // a barrier does not end with ctx
+		g.reads.running = true
+		g.mu.Unlock()
+		index, err := g.readRound(ctx)
+		g.mu.Lock()
+		g.reads.running = false
+		g.runRounds()
+		g.mu.Unlock()
+		return index, g.readFailed(err)
+	}
 	r := g.reads.next
 	if r == nil {
 		r = &round{done: make(chan struct{})}
 		g.reads.next = r
 	}
-	if !g.reads.running {
-		g.reads.running = true
-		g.pending.Go(g.readRounds)
-	}
+	g.runRounds()
 	g.mu.Unlock()
 	select {
 	case <-r.done:
+		return r.index, g.readFailed(r.err)
 	case <-ctx.Done():
-		return 0, fmt.Errorf("consensus: read index of group %d: %w", g.o.ID, ctx.Err())
+		return 0, g.readFailed(ctx.Err())
 	}
-	if r.err != nil {
-		return 0, fmt.Errorf("consensus: read index of group %d: %w", g.o.ID, r.err)
-	}
-	return r.index, nil
 }
 
-// readRounds runs rounds for as long as readers wait.
-func (g *Group) readRounds() {
-	for {
-		g.mu.Lock()
-		r := g.reads.next
-		g.reads.next = nil
-		if r == nil {
-			g.reads.running = false
-			g.mu.Unlock()
-			return
-		}
-		g.mu.Unlock()
-		r.index, r.err = g.readRound()
-		close(r.done)
+func (g *Group) readFailed(err error) error {
+	if err == nil {
+		return nil
 	}
+	return fmt.Errorf("consensus: read index of group %d: %w", g.o.ID, err)
+}
+
+// runRounds runs rounds for as long as readers wait, unless somebody does. It is called with the lock held.
+func (g *Group) runRounds() {
+	if g.reads.running || g.reads.next == nil {
+		return
+	}
+	g.reads.running = true
+	g.pending.Go(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for g.reads.next != nil {
+			r := g.reads.next
+			g.reads.next = nil
+			g.mu.Unlock()
+			r.index, r.err = g.readRound(context.Background())
+			close(r.done)
+			g.mu.Lock()
+		}
+		g.reads.running = false
+	})
 }
 
 // readRound: a leader knows what is committed once an entry of its own term is, and that it still leads by asking a quorum. The
 // index is taken in between, and the term must be one and the same throughout.
-func (g *Group) readRound() (uint64, error) {
+func (g *Group) readRound(ctx context.Context) (uint64, error) {
 	term := g.raft.CurrentTerm()
 	if !g.IsLeader() {
 		return 0, ErrNotLeader
 	}
-	if g.reads.barrier != term { // only readRounds touches it
+	if g.reads.barrier != term { // only who runs a round touches it
 		err := g.raft.Barrier(readTimeout).Error()
 		if errors.Is(err, storage.ErrFull) { // Raft steps down for it: another may lead, and answer
 			return 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
@@ -101,7 +119,7 @@ func (g *Group) readRound() (uint64, error) {
 		g.reads.barrier = term
 	}
 	commit := g.raft.CommitIndex()
-	if err := g.confirm(term, ""); err != nil {
+	if err := g.confirm(ctx, term, ""); err != nil {
 		return 0, err
 	}
 	return g.lastCommand(commit)
@@ -111,7 +129,7 @@ func (g *Group) readRound() (uint64, error) {
 // then nobody had been elected since by the time it was called. The question is a heartbeat. Raft's own VerifyLeader also
 // counts answers to heartbeats that were sent before it was called, so that a late answer could confirm a leader that was deposed meanwhile.
 // No more voters are asked than make a majority, unless these are slow. One node may be left out, as if it were none of the voters.
-func (g *Group) confirm(term uint64, without string) error {
+func (g *Group) confirm(ctx context.Context, term uint64, without string) error {
 	request := raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(g.o.Node), Addr: []byte(g.o.Node)},
 		Term:      term, Leader: []byte(g.o.Node),
@@ -168,6 +186,8 @@ func (g *Group) confirm(term uint64, without string) error {
 		case <-changed:
 		case <-g.ctx.Done():
 			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-patience:
 			return ErrNoQuorum
 		}

@@ -88,6 +88,32 @@ func TestReadNeedsAQuorum(t *testing.T) {
 	})
 }
 
+// TestReadEndsWithItsReader: nobody confirms, and a reader does not wait for longer than it means to; the next one is not held up by it.
+func TestReadEndsWithItsReader(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, c *cluster) {
+		want := c.put("a", "1")
+		l := c.leader()
+		if _, err := l.group.ReadIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ip, _, _ := strings.Cut(l.at, ":")
+		c.net.Isolate(ip)
+		for range 2 { // one with a round of its own, and one while that may still be asking
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			_, err := l.group.ReadIndex(ctx)
+			cancel()
+			if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 21*time.Millisecond {
+				t.Errorf("after %v: %v", took, err)
+			}
+		}
+		c.net.Heal()
+		if i, err := c.leader().group.ReadIndex(t.Context()); i != want || err != nil {
+			t.Errorf("%d, %v; want %d", i, err, want)
+		}
+	})
+}
+
 // TestReadAsksMore: where a voter that is asked is silent, the others are asked soon, and next time first.
 func TestReadAsksMore(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, c *cluster) {

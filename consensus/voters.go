@@ -57,7 +57,7 @@ func (g *Group) readmit(ctx context.Context, node string) error {
 	if known {
 		// The removal counts from when it is in the log, committed or not: a leader that the remaining voters do not hear would have locked
 		// itself out. So they are asked first.
-		if err := g.after(ctx, func() raft.Future { return answer{g.confirm(term, node)} }); err != nil {
+		if err := g.after(ctx, func() raft.Future { return answer{g.confirm(ctx, term, node)} }); err != nil {
 			return err
 		}
 		if err := g.after(ctx, func() raft.Future { return g.raft.RemoveServer(raft.ServerID(node), 0, patience(ctx)) }); err != nil {

@@ -129,6 +129,9 @@ func (r Requests) tell(ctx context.Context, method, id string, request any, star
 	if q, ok := request.(interface{ GetShard() uint32 }); ok {
 		attributes = append(attributes, slog.Uint64("shard", uint64(q.GetShard())))
 	}
+	if q, ok := request.(interface{ GetShards() []uint32 }); ok {
+		attributes = append(attributes, slog.Any("shards", q.GetShards()))
+	}
 	if err != nil {
 		attributes = append(attributes, slog.String("reason", reason))
 	}

@@ -24,6 +24,23 @@ func NewClient(c grpc.ClientConnInterface, shard uint32) *Client {
 
 // Search is [Memory.Search] of the replica.
 func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, error) {
+	p := searchOn(ctx, c.node, []uint32{c.shard}, r)[0]
+	return p.value, p.err
+}
+
+// searchOn asks a node for some of its shards, and returns what each said.
+func searchOn(ctx context.Context, node nodeapi.NodeClient, shards []uint32, r *SearchRequest) []part[*SearchAnswer] {
+	out := make([]part[*SearchAnswer], len(shards))
+	m, err := searchNode(ctx, node, shards, r)
+	for i, shard := range shards {
+		if out[i].err = err; err == nil {
+			out[i].value, out[i].err = fromShardAnswer(m.GetAnswers()[i], shard, r)
+		}
+	}
+	return out
+}
+
+func searchNode(ctx context.Context, node nodeapi.NodeClient, shards []uint32, r *SearchRequest) (*nodeapi.SearchResponse, error) {
 	if r.Query != nil {
 		if err := r.Query.Validate(); err != nil { // what the far end refuses, and a width that would not fit the message
 			return nil, err
@@ -32,32 +49,14 @@ func (c *Client) Search(ctx context.Context, r *SearchRequest) (*SearchAnswer, e
 	if err := CheckFilter(r.Filter); err != nil {
 		return nil, err
 	}
-	m, err := c.node.Search(ctx, &nodeapi.SearchRequest{Shard: c.shard, Collection: r.Collection, Phase: nodeapi.SearchRequest_Phase(r.Phase),
-		Query: toQuery(r.Query), Ids: r.IDs, Read: toRead(r.Read), WithDocuments: r.Documents, Hold: r.Hold, Filter: r.Filter})
+	m, err := node.Search(ctx, toSearch(shards, r))
 	if err != nil {
 		return nil, fromWire(err)
 	}
-	a := &SearchAnswer{Held: Held{m.GetDocuments(), m.GetTokens()}, Candidates: len(m.GetHits())}
-	a.Stats = fromStats(m)
-	a.States = []State{{Shard: c.shard, Index: m.GetIndex(), Time: m.GetTimeMs(), Pin: fromPin(m.GetPin()), Leader: m.GetLeader()}}
-	for _, h := range m.GetHits() {
-		hit, err := fromHit(h, r.Query)
-		if err != nil {
-			return nil, err
-		}
-		a.Hits = append(a.Hits, hit)
+	if n := len(m.GetAnswers()); n != len(shards) {
+		return nil, fmt.Errorf("search: answers of %d shards, %d were asked: %w", n, len(shards), retrieval.ErrCorrupt)
 	}
-	if len(m.GetFound()) > 0 {
-		if a.Documents, err = fromFound(m.GetFound()); err != nil {
-			return nil, err
-		}
-	}
-	for i, d := range a.Documents {
-		if i >= len(a.Hits) || d.ID != a.Hits[i].ID {
-			return nil, fmt.Errorf("document %q came along with hits that it is not of: %w", d.ID, retrieval.ErrCorrupt)
-		}
-	}
-	return a, nil
+	return m, nil
 }
 
 // Write is [Memory.Write] of the replica, which forwards it to its leader.

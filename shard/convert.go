@@ -99,19 +99,6 @@ func fromQuery(m *nodeapi.Query) (*retrieval.Query, error) {
 	return q, nil
 }
 
-// toStats writes what an answer cost into it.
-func toStats(out *nodeapi.SearchResponse, s retrieval.Stats) {
-	out.ScoredDocuments, out.ScoredTokens, out.Segments = s.Documents, s.Tokens, s.Segments
-	out.Lists, out.Sketches, out.Coarse, out.Sketched = s.Centroids, s.Sketches, s.Coarse, s.Sketched
-	out.SketchUs, out.CoarseUs, out.ScoreUs = s.Micros.Sketch, s.Micros.Coarse, s.Micros.Score
-}
-
-func fromStats(m *nodeapi.SearchResponse) retrieval.Stats {
-	return retrieval.Stats{Documents: m.GetScoredDocuments(), Tokens: m.GetScoredTokens(), Segments: m.GetSegments(),
-		Centroids: m.GetLists(), Sketches: m.GetSketches(), Coarse: m.GetCoarse(), Sketched: m.GetSketched(),
-		Micros: retrieval.Micros{Sketch: m.GetSketchUs(), Coarse: m.GetCoarseUs(), Score: m.GetScoreUs()}}
-}
-
 func toHit(h retrieval.Hit) *nodeapi.Hit {
 	out := &nodeapi.Hit{Id: h.ID, Sum: h.Sum, Tokens: make([]int32, len(h.Alignments)), Scores: make([]int32, len(h.Alignments))}
 	for i, a := range h.Alignments {
@@ -120,14 +107,18 @@ func toHit(h retrieval.Hit) *nodeapi.Hit {
 	return out
 }
 
-// fromHit returns a hit; its float comes from the integer, here as everywhere.
-func fromHit(m *nodeapi.Hit, q *retrieval.Query) (retrieval.Hit, error) {
+// fromHit returns a hit of a query, with alignments or without; its float comes from the integer, here as everywhere.
+func fromHit(m *nodeapi.Hit, q *retrieval.Query, aligned bool) (retrieval.Hit, error) {
 	if q == nil {
 		return retrieval.Hit{}, fmt.Errorf("hit %q without a query: %w", m.GetId(), retrieval.ErrCorrupt)
 	}
-	h := retrieval.Hit{ID: m.GetId(), Sum: m.GetSum(), Score: q.Score(m.GetSum()), Alignments: make([]retrieval.Alignment, len(m.GetTokens()))}
-	if len(m.GetTokens()) != q.Len() || len(m.GetScores()) != q.Len() {
-		return h, fmt.Errorf("hit %q has %d and %d alignments for %d query tokens: %w", h.ID, len(m.GetTokens()), len(m.GetScores()), q.Len(), retrieval.ErrCorrupt)
+	h, n := retrieval.Hit{ID: m.GetId(), Sum: m.GetSum(), Score: q.Score(m.GetSum())}, 0
+	if aligned {
+		n = q.Len()
+		h.Alignments = make([]retrieval.Alignment, n)
+	}
+	if len(m.GetTokens()) != n || len(m.GetScores()) != n {
+		return h, fmt.Errorf("hit %q has %d and %d alignments, not %d: %w", h.ID, len(m.GetTokens()), len(m.GetScores()), n, retrieval.ErrCorrupt)
 	}
 	for i := range h.Alignments {
 		h.Alignments[i] = retrieval.Alignment{Token: m.GetTokens()[i], Score: m.GetScores()[i]}

@@ -88,15 +88,15 @@ func TestMessagesRoundTrip(t *testing.T) {
 		for range q.Len() {
 			hit.Alignments = append(hit.Alignments, retrieval.Alignment{Token: rapid.Int32().Draw(t, "token"), Score: rapid.Int32().Draw(t, "score")})
 		}
-		if got, err := fromHit(travel(t, toHit(hit), &nodeapi.Hit{}), q); err != nil || !reflect.DeepEqual(got, hit) {
+		if got, err := fromHit(travel(t, toHit(hit), &nodeapi.Hit{}), q, true); err != nil || !reflect.DeepEqual(got, hit) {
 			t.Fatalf("%v: %+v, not %+v", err, got, hit)
 		}
 		var stats retrieval.Stats
 		for i, n := range []*int64{&stats.Documents, &stats.Tokens, &stats.Segments, &stats.Centroids, &stats.Sketches, &stats.Coarse, &stats.Sketched, &stats.Micros.Sketch, &stats.Micros.Coarse, &stats.Micros.Score} {
 			*n = int64(i + 1)
 		}
-		told := &nodeapi.SearchResponse{}
-		if toStats(told, stats); fromStats(travel(t, told, &nodeapi.SearchResponse{})) != stats {
+		told := &nodeapi.ShardAnswer{}
+		if toStats(told, stats); fromStats(travel(t, told, &nodeapi.ShardAnswer{})) != stats {
 			t.Fatalf("%+v is not what %+v says", told, stats)
 		}
 		result := Result{Outcome: Outcome{Code(rapid.IntRange(0, 255).Draw(t, "code")), rapid.Uint64().Draw(t, "version"), rapid.Uint64().Draw(t, "count"), "why"}}
@@ -125,10 +125,10 @@ func TestMessagesRefused(t *testing.T) {
 		"read level":                 second(fromRead(&nodeapi.Read{Level: 256})),
 		"negative read level":        second(fromRead(&nodeapi.Read{Level: -1})),
 		"weight":                     second(fromQuery(&nodeapi.Query{Weights: []uint32{1 << 16}})),
-		"hit without a query":        second(fromHit(&nodeapi.Hit{Id: "a"}, nil)),
-		"hit of too few alignments":  second(fromHit(&nodeapi.Hit{Id: "a"}, q)),
-		"hit of too many alignments": second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{1, 2}}, q)),
-		"hit of uneven alignments":   second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1}}, q)),
+		"hit without a query":        second(fromHit(&nodeapi.Hit{Id: "a"}, nil, true)),
+		"hit of too few alignments":  second(fromHit(&nodeapi.Hit{Id: "a"}, q, true)),
+		"hit of too many alignments": second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1, 2}, Scores: []int32{1, 2}}, q, true)),
+		"hit of uneven alignments":   second(fromHit(&nodeapi.Hit{Id: "a", Tokens: []int32{1}}, q, true)),
 		"status digest":              second(fromStatus(&nodeapi.ShardStatus{Digest: make([]byte, 33)})),
 		"status configuration":       second(fromStatus(&nodeapi.ShardStatus{Digest: make([]byte, 32), Collections: []*nodeapi.CollectionStatus{{Digest: make([]byte, 32)}}})),
 		"document":                   second(fromFound([]*nodeapi.Document{{Id: "a"}})),
@@ -317,8 +317,11 @@ func TestClientDoubtsAnswers(t *testing.T) {
 	if _, err := NewClient(answering{&nodeapi.StatusResponse{}}, 0).Status(t.Context()); !errors.Is(err, retrieval.ErrCorrupt) {
 		t.Errorf("a status of nothing: %v", err)
 	}
-	hit := &nodeapi.SearchResponse{Hits: []*nodeapi.Hit{{Id: "a"}}}
+	hit := &nodeapi.SearchResponse{Answers: []*nodeapi.ShardAnswer{{Hits: []*nodeapi.Hit{{Id: "a"}}}}}
 	if _, err := NewClient(answering{hit}, 0).Search(t.Context(), &SearchRequest{Phase: Statistics}); !errors.Is(err, retrieval.ErrCorrupt) {
 		t.Errorf("a hit that nobody asked for: %v", err)
+	}
+	if _, err := NewClient(answering{&nodeapi.SearchResponse{}}, 0).Search(t.Context(), &SearchRequest{Phase: Statistics}); !errors.Is(err, retrieval.ErrCorrupt) {
+		t.Errorf("an answer of no shard: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ostraca/consensus"
 	"ostraca/retrieval"
 	"ostraca/storage"
 )
@@ -64,8 +65,7 @@ func retriable(err error) bool {
 
 // order returns a shard's replicas in the order to ask: those that gossip holds for alive first; of them the leader for a read that
 // followers must ask or wait for, else each in turn.
-func (r *Router) order(m *Map, shard uint32, read Read) []string {
-	alive := r.options.Link.alive()
+func (r *Router) order(m *Map, shard uint32, read Read, alive map[string]consensus.Member) []string {
 	nodes := m.Shards[shard].Replicas
 	turn := int(r.turn.Add(1))
 	nodes = slices.Concat(nodes[turn%len(nodes):], nodes[:turn%len(nodes)])
@@ -94,11 +94,11 @@ func attempt(ctx context.Context) time.Duration {
 }
 
 // hedged asks one replica of a shard, a second one if the first is slow, and the next whenever one fails, until one answers or the
-// time is over. The first is asked by the caller's own goroutine: nearly always nobody else is.
-func hedged[T any](ctx context.Context, r *Router, m *Map, shard uint32, read Read, call func(context.Context, Peer) (T, error)) (T, error) {
+// time is over; nodes are the replicas in the order to ask. The first is asked by the caller's own goroutine: nearly always nobody else is.
+func hedged[T any](ctx context.Context, r *Router, shard uint32, nodes []string, call func(context.Context, Peer) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // whoever is still at it may stop
-	x := &asking[T]{nodes: r.order(m, shard, read), call: func(ctx context.Context, node string) (T, error) {
+	x := &asking[T]{nodes: nodes, call: func(ctx context.Context, node string) (T, error) {
 		ctx, cancel := context.WithTimeout(ctx, attempt(ctx))
 		defer cancel()
 		return call(ctx, r.options.Link.Replica(node, shard))

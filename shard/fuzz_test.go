@@ -279,8 +279,8 @@ func take(m proto.Message) (proto.Message, error) {
 		q, err := fromQuery(m)
 		return toQuery(q), err
 	case *nodeapi.Hit:
-		fromHit(m, nil)
-		h, err := fromHit(m, q)
+		fromHit(m, nil, true)
+		h, err := fromHit(m, q, true)
 		return toHit(h), err
 	case *nodeapi.Document:
 		all, err := fromFound([]*nodeapi.Document{m})
@@ -312,7 +312,7 @@ func FuzzMessages(f *testing.F) {
 	}
 	local := toRead(Read{Level: Local})
 	q := &retrieval.Query{Codec: retrieval.Int8, Width: testWidth, Codes: make([]int8, testWidth), Weights: []uint16{1}, Max: 1, K: 3}
-	for i, m := range []proto.Message{&nodeapi.SearchRequest{Collection: "papers", Query: toQuery(q), Read: local, Hold: true}, &nodeapi.WriteRequest{Operations: fuzzOperations(), SeenMs: birth},
+	for i, m := range []proto.Message{&nodeapi.SearchRequest{Shards: []uint32{0}, Collection: "papers", Query: toQuery(q), Read: local, Hold: true}, &nodeapi.WriteRequest{Operations: fuzzOperations(), SeenMs: birth},
 		&nodeapi.GetRequest{Collection: "papers", Ids: []string{"a", "b"}, Codes: true, Read: local}, &nodeapi.ListRequest{Collection: "papers", Limit: 9, Read: local}, &nodeapi.StatusRequest{},
 		&nodeapi.ReadIndexRequest{}, &nodeapi.PlacementRequest{Command: []byte(`{"done":{"job":"1"}}`)}} {
 		add(i, m)

@@ -285,16 +285,22 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestHedge: where one replica hangs, another one is asked soon.
+// TestHedge: where one replica hangs, another one is asked soon; also where a node is asked for several shards at once.
 func TestHedge(t *testing.T) {
-	bubble(t, shardtest.Options{Nodes: 3, Shards: 3, Replicas: 3, Seed: 6}, func(t *testing.T, c *shardtest.Cluster) {
+	for _, shards := range []int{3, 7} {
+		t.Run(fmt.Sprint(shards), func(t *testing.T) { hedge(t, shards) })
+	}
+}
+
+func hedge(t *testing.T, shards int) {
+	bubble(t, shardtest.Options{Nodes: 3, Shards: shards, Replicas: 3, Seed: 6}, func(t *testing.T, c *shardtest.Cluster) {
 		create(t, c, "papers")
 		puts(t, c.Router(), "a", 30)
 		settled(t, c)
 		search := func(read shard.Read) (took time.Duration) {
 			began := time.Now()
 			a, err := c.Router().Search(t.Context(), &shard.SearchRequest{Collection: "papers", Query: shardtest.Query(1, 10), Read: read, Documents: true})
-			if err != nil || len(a.Documents) != 10 {
+			if err != nil || len(a.Documents) != 10 || len(a.States) != shards {
 				t.Fatal(err, a)
 			}
 			return time.Since(began)

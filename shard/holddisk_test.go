@@ -320,6 +320,35 @@ func TestDamageWhileServing(t *testing.T) {
 	})
 }
 
+// TestDamageOfOneShard: of the shards that a node is asked for at once, one cannot answer. Another replica of it does, and the rest stands.
+func TestDamageOfOneShard(t *testing.T) {
+	const shards, documents = 7, 40
+	bubble(t, shardtest.Options{Nodes: 3, Shards: shards, Replicas: 3, Seed: 17}, func(t *testing.T, c *shardtest.Cluster) {
+		create(t, c, "papers")
+		puts(t, c.Router(), "a", documents)
+		settled(t, c)
+		time.Sleep(time.Second) // flushed
+		s := shard.Place("a3", shards)
+		i := role(t, c, s, 3, true)
+		damage(t, filepath.Join(c.Disks[i].Mount(), fmt.Sprintf("shard-%d/state", s)), "document a3, number 3", false)
+		q := &shard.SearchRequest{Collection: "papers", Query: shardtest.Query(1, documents), Documents: true}
+		if a, err := c.Node(i).Replica(s).Search(t.Context(), q); err == nil {
+			t.Fatalf("a row with a wrong bit is told as %+v", a)
+		}
+		for range 3 {
+			a, err := c.Router().Search(t.Context(), q)
+			if err != nil || len(a.Documents) != documents || len(a.States) != shards {
+				t.Fatalf("two good replicas, and a search with documents says %v", err)
+			}
+			for shard, state := range a.States {
+				if state.Shard != uint32(shard) {
+					t.Errorf("state %d is of shard %d", shard, state.Shard)
+				}
+			}
+		}
+	})
+}
+
 // TestMove: a node is found where it is now, and all of them; a wiped one is filled anew.
 func TestMove(t *testing.T) {
 	bubble(t, shardtest.Options{Nodes: 3, Shards: 2, Replicas: 3, Seed: 15}, func(t *testing.T, c *shardtest.Cluster) {

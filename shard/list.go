@@ -263,10 +263,11 @@ func (r *Router) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) 
 		return nil, fmt.Errorf("list: %w", err)
 	}
 	defer cancel()
+	alive := r.options.Link.alive()
 	parts := fan(len(m.Shards), func(shard uint32) (*ListAnswer, error) {
 		ask, count := *q, uint64(0)
 		for {
-			a, err := hedged(ctx, r, m, shard, q.Read, func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, &ask) })
+			a, err := hedged(ctx, r, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, &ask) })
 			if err != nil || !q.Count {
 				return a, err
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -183,6 +184,7 @@ func (r *Replica) searchedAhead(ctx context.Context, q *SearchRequest) (view, fu
 		}
 		committed <- part[uint64]{index, err}
 	}()
+	runtime.Gosched() // the question goes out before the search keeps this processor busy
 	v, err := r.machine.view()
 	if err != nil {
 		return view{}, nil, nil, err
@@ -238,6 +240,11 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 	}
 	if err == nil && q.Documents {
 		out.Documents, err = v.first(q.Collection, out.Hits)
+	}
+	if q.SumsOnly {
+		for i := range out.Hits {
+			out.Hits[i].Alignments = nil
+		}
 	}
 	out.Candidates = len(out.Hits)
 	return out, err

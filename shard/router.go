@@ -111,7 +111,8 @@ func (r *Router) ready(ctx context.Context) (*Map, context.Context, context.Canc
 	}
 }
 
-// Search answers one phase over all shards: one replica each, in parallel, with one hedge; answers fold in shard order.
+// Search answers one phase over all shards: one replica each, in parallel, with one hedge, and one call to a node for all that it is asked; answers
+// fold in shard order.
 func (r *Router) Search(ctx context.Context, q *SearchRequest) (*SearchAnswer, error) {
 	if q.Phase != Statistics {
 		if q.Query == nil {
@@ -154,15 +155,10 @@ func (r *Router) search(ctx context.Context, m *Map, q *SearchRequest) (*SearchA
 		asked, cancel = context.WithTimeout(ctx, time.Until(deadline)*3/4)
 		defer cancel()
 	}
-	parts := fan(len(m.Shards), func(shard uint32) (*SearchAnswer, error) {
-		ask := *q
-		ask.Documents = q.Documents && q.Phase != Statistics
-		ask.Hold = ask.Documents
-		if q.Phase == Scores {
-			ask.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return Place(id, uint32(len(m.Shards))) != shard })
-		}
-		return hedged(asked, r, m, shard, q.Read, func(ctx context.Context, p Peer) (*SearchAnswer, error) { return p.Search(ctx, &ask) })
-	})
+	ask := *q
+	ask.Documents = q.Documents && q.Phase != Statistics
+	ask.Hold = ask.Documents
+	parts := r.searchShards(asked, m, &ask)
 	out := &SearchAnswer{}
 	var answers []retrieval.Answer
 	have := map[string]Found{} // documents that came along with the hits
@@ -292,13 +288,14 @@ func (r *Router) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
 		shard := Place(id, uint32(len(m.Shards)))
 		ids[shard] = append(ids[shard], id)
 	}
+	alive := r.options.Link.alive()
 	parts := fan(len(m.Shards), func(shard uint32) (*GetAnswer, error) {
 		if len(ids[shard]) == 0 {
 			return &GetAnswer{}, nil
 		}
 		ask := *q
 		ask.IDs = ids[shard]
-		return hedged(ctx, r, m, shard, q.Read, func(ctx context.Context, p Peer) (*GetAnswer, error) { return p.Get(ctx, &ask) })
+		return hedged(ctx, r, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*GetAnswer, error) { return p.Get(ctx, &ask) })
 	})
 	out, found := &GetAnswer{}, map[string]Found{}
 	if err := whole(r, "get", parts, func(a *GetAnswer) []State { return a.States }); err != nil {

@@ -121,7 +121,7 @@ func (r *Router) writeShard(ctx context.Context, m *Map, shard uint32, todo []pl
 	for i := range open {
 		open[i] = i
 	}
-	nodes := r.order(m, shard, Read{Level: Linearizable}) // kept: the next try is another replica's
+	nodes := r.order(m, shard, Read{Level: Linearizable}, r.options.Link.alive()) // kept: the next try is another replica's
 	for turn := 0; len(open) > 0; turn++ {
 		if turn > 0 && pause(ctx, againAfter) != nil {
 			break

@@ -3,7 +3,9 @@ package shard
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
@@ -18,30 +20,29 @@ type service struct {
 // peer returns the node's replica of a shard.
 func (s *service) peer(shard uint32) (*Replica, error) { return s.node.held(shard) }
 
-// Search answers one phase on one shard.
+// Search answers one phase on some shards, all at once.
 func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeapi.SearchResponse, error) {
-	r, err := s.peer(m.GetShard())
+	q, err := fromSearch(m)
 	if err != nil {
 		return nil, toWire(err)
 	}
-	q := &SearchRequest{Collection: m.GetCollection(), Phase: Phase(min(uint32(m.GetPhase()), 255)), IDs: m.GetIds(), Filter: m.GetFilter(),
-		Documents: m.GetWithDocuments(), Hold: m.GetHold()}
-	if q.Query, err = fromQuery(m.GetQuery()); err != nil {
-		return nil, toWire(err)
+	shards := m.GetShards()
+	parts := fan(len(shards), func(i uint32) (*SearchAnswer, error) {
+		r, err := s.peer(shards[i])
+		if err != nil {
+			return nil, err
+		}
+		return r.Search(ctx, q)
+	})
+	if !slices.ContainsFunc(parts, func(p part[*SearchAnswer]) bool { return p.err == nil }) {
+		return nil, toWire(parts[0].err)
 	}
-	if q.Read, err = fromRead(m.GetRead()); err != nil {
-		return nil, toWire(err)
-	}
-	a, err := r.Search(ctx, q)
-	if err != nil {
-		return nil, toWire(err)
-	}
-	state := a.States[0]
-	out := &nodeapi.SearchResponse{Documents: a.Held.Documents, Tokens: a.Held.Tokens, Index: state.Index, TimeMs: state.Time, Pin: toPin(state.Pin), Leader: state.Leader,
-		Found: toFound(a.Documents)}
-	toStats(out, a.Stats)
-	for _, h := range a.Hits {
-		out.Hits = append(out.Hits, toHit(h))
+	out := &nodeapi.SearchResponse{Answers: make([]*nodeapi.ShardAnswer, len(parts))}
+	for i, p := range parts {
+		if p.err != nil && ctx.Err() == nil && !errors.Is(p.err, ErrNotLeader) { // the call goes well: nobody else tells of it here
+			s.node.options.Logger.WarnContext(ctx, "a shard has no answer", "shard", shards[i], "error", p.err)
+		}
+		out.Answers[i] = toShardAnswer(p)
 	}
 	return out, nil
 }

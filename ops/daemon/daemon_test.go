@@ -157,7 +157,7 @@ func TestRequestIDs(t *testing.T) {
 		t.Errorf("%q came back as %q", own, got)
 	}
 	logged(router, own, "method=Search", "code=OK", "collection=papers", "duration_ms=", "peer=127.0.0.1:")
-	logged(node, own, "method=Search", "code=OK", "collection=papers", "shard=1")
+	logged(node, own, "method=Search", "code=OK", "collection=papers", `shards="[0 1]"`)
 	for _, bad := range []string{own + "a", "two words", ""} {
 		got := ask(bad)
 		if got == bad || len(got) != 16 {

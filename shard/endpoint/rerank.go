@@ -37,7 +37,7 @@ func (s *Service) rerank(ctx context.Context, q *api.RerankRequest) (*api.Search
 	var a *shard.SearchAnswer
 	var encoding time.Duration // of candidates
 	if len(q.GetIds()) > 0 {
-		a, err = s.router.Search(ctx, &shard.SearchRequest{Collection: q.GetCollection(), Phase: shard.Scores, Query: asked.Query, IDs: q.GetIds(), Read: read, Documents: true})
+		a, err = s.router.Search(ctx, &shard.SearchRequest{Collection: q.GetCollection(), Phase: shard.Scores, Query: asked.Query, IDs: q.GetIds(), Read: read, SumsOnly: !q.GetExplain(), Documents: true})
 	} else {
 		a, encoding, err = s.score(ctx, q.GetCollection(), q.GetTexts(), asked.Query)
 	}

@@ -101,7 +101,7 @@ func (s *Service) find(ctx context.Context, q *api.SearchRequest, asked *shard.Q
 	}
 	began := time.Now()
 	a, err := s.router.Search(ctx, &shard.SearchRequest{Collection: q.GetCollection(), Phase: shard.Candidates, Query: asked.Query, Filter: q.GetFilter(),
-		Read: read, Documents: !q.GetIdsOnly(), AllowPartial: q.GetAllowPartial()})
+		Read: read, SumsOnly: !q.GetExplain(), Documents: !q.GetIdsOnly(), AllowPartial: q.GetAllowPartial()})
 	if err != nil {
 		return nil, err
 	}

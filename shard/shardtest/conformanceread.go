@@ -129,6 +129,7 @@ func (s *suite) compare(held map[string]uint64) {
 			if err != nil || !reflect.DeepEqual(got.Hits, want.Hits) || got.Stats.Documents != want.Stats.Documents || got.Stats.Tokens != want.Stats.Tokens {
 				s.Fatalf("best %d: %v,\n%+v\nwant\n%+v", k, err, got, want)
 			}
+			s.sums(&shard.SearchRequest{Collection: Collection, Query: q, Read: read, SumsOnly: true}, want.Hits)
 			if len(got.States) == 0 || len(got.Missing) != 0 || got.Candidates < len(got.Hits) || got.Documents != nil {
 				s.Errorf("best %d: %+v", k, got)
 			}
@@ -141,10 +142,25 @@ func (s *suite) compare(held map[string]uint64) {
 				if err != nil || len(got.Hits) != len(want.Hits) || len(want.Hits) > 0 && !reflect.DeepEqual(got.Hits, want.Hits) {
 					s.Fatalf("scores of %q, best %d: %v,\n%+v\nwant\n%+v", ids, k, err, got, want)
 				}
+				s.sums(&shard.SearchRequest{Collection: Collection, Phase: shard.Scores, Query: q, IDs: ids, Read: read, SumsOnly: true}, want.Hits)
 			}
 		}
 	}
 	s.held(int64(len(docs)), int64(tokens))
+}
+
+// sums expects hits as they are but for their alignments, of which it wants none.
+func (s *suite) sums(q *shard.SearchRequest, want []retrieval.Hit) {
+	s.Helper()
+	got, err := s.m.Search(s.Context(), q)
+	if err != nil || len(got.Hits) != len(want) {
+		s.Fatalf("%v: %+v", err, got)
+	}
+	for i, h := range want {
+		if h.Alignments = nil; !reflect.DeepEqual(got.Hits[i], h) {
+			s.Fatalf("%+v, not %+v", got.Hits[i], h)
+		}
+	}
 }
 
 // hits: a router gives the documents of its hits, in their order; whatever holds states by itself takes a pin.
