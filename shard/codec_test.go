@@ -254,10 +254,14 @@ func TestRowsConfigurationsAndOutcomesRoundTrip(t *testing.T) {
 			t.Fatalf("%v:\n%+v\n%+v", err, got, d)
 		}
 		version := someVersion.Draw(t, "version")
-		for _, codes := range []bool{true, false} {
-			f, size, err := found(d.ID, row, []byte{7: 9}, codes)
-			if err != nil || f.Version != 9 || f.Text != d.Text || size < len(d.Text) || (f.Codes.Len() == d.Codes.Len()) != (codes || d.Codes.Len() == 0) {
+		for i := range 4 {
+			codes, spans := i&1 > 0, i&2 > 0
+			f, size, err := found(d.ID, row, []byte{7: 9}, codes, spans)
+			if err != nil || f.Version != 9 || f.Text != d.Text || !bytes.Equal(f.Fields, d.Fields) || size < len(d.Text) || (f.Codes.Len() == d.Codes.Len()) != (codes || d.Codes.Len() == 0) {
 				t.Fatalf("%v: %+v of %d bytes", err, f, size)
+			}
+			if (len(f.Spans) == len(d.Spans)) != (codes || spans || len(d.Spans) == 0) {
+				t.Fatalf("codes %v, spans %v: %d spans of %d", codes, spans, len(f.Spans), len(d.Spans))
 			}
 			back, err := fromFound(toFound([]Found{{f.Document, version}}))
 			if tidyDocument(&f.Document); err == nil {
@@ -357,7 +361,7 @@ func TestReadersRefuse(t *testing.T) {
 		"row with a byte more":         second(parseRow("a", append(row, 0))),
 		"configuration of width 0":     second(parseConfiguration(appendConfiguration(nil, Configuration{Codec: retrieval.Int8}))),
 		"configuration, cut":           second(parseConfiguration(make([]byte, 31))),
-		"a version of 7 bytes":         second3(found("a", row, make([]byte, 7), true)),
+		"a version of 7 bytes":         second3(found("a", row, make([]byte, 7), true, true)),
 	} {
 		if !errors.Is(err, retrieval.ErrCorrupt) && !errors.Is(err, retrieval.ErrInvalid) {
 			t.Errorf("%s: %v", what, err)
@@ -366,7 +370,7 @@ func TestReadersRefuse(t *testing.T) {
 	if _, err := parseRow("a", make([]byte, MaxDocumentBytes+1)); !errors.Is(err, retrieval.ErrTooLarge) {
 		t.Error(err)
 	}
-	if _, _, err := found("a", row[:5], make([]byte, 8), true); !errors.Is(err, retrieval.ErrCorrupt) || strings.Contains(err.Error(), "version") {
+	if _, _, err := found("a", row[:5], make([]byte, 8), true, true); !errors.Is(err, retrieval.ErrCorrupt) || strings.Contains(err.Error(), "version") {
 		t.Errorf("a row that cannot be read: %v", err)
 	}
 }

@@ -216,7 +216,7 @@ func (v view) list(ctx context.Context, q *ListRequest, f *filter, most int) (*L
 		if len(out.Documents) == q.Limit {
 			break
 		}
-		d, size, err := v.document(q.Collection, id, q.Codes)
+		d, size, err := v.document(q.Collection, id, q.Codes, true)
 		if err != nil {
 			return nil, err
 		}

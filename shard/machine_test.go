@@ -186,7 +186,7 @@ func describe(v view) (string, error) {
 			if err != nil || !bytes.Equal(held.Codes.Rows, d.Codes.Rows) || !slices.Equal(held.Codes.Scales, d.Codes.Scales) {
 				return "", fmt.Errorf("document %q: %w: memory has %v, rows %v", d.ID, err, held.Codes, d.Codes)
 			}
-			f, _, err := v.document(name, d.ID, true)
+			f, _, err := v.document(name, d.ID, true, true)
 			if err != nil {
 				return "", err
 			}
@@ -245,7 +245,7 @@ func TestMachineWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.close()
-	f, _, err := v.document("papers", "a", true)
+	f, _, err := v.document("papers", "a", true, true)
 	if err != nil || f.Version != patched.Version || string(f.Fields) != `{"x":1.0}` || f.Text != "text 2" || f.Codes.Len() != 1 {
 		t.Fatalf("%v: %+v", err, f)
 	}

@@ -83,7 +83,7 @@ type SearchRequest struct {
 	IDs          []string         // of Scores
 	Filter       string           // an expression, see CheckFilter: only documents that it lets through are scored; not of Statistics
 	Read         Read
-	SumsOnly     bool // hits without their alignments: for who asks which and how good, and not why
+	SumsOnly     bool // hits without their alignments, and documents that come along without their spans: for who asks which and how good, and not why
 	Documents    bool // with the documents of the hits, of the same state as their scores; of a replica, of the first that have up to MaxHitBytes
 	Hold         bool // of a replica: keep the state, unless all documents that were asked for are in the answer, and name it there
 	AllowPartial bool // of a router: an answer that lacks shards is no error

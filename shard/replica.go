@@ -239,7 +239,7 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 		err = fmt.Errorf("phase %d is unknown: %w", q.Phase, retrieval.ErrInvalid)
 	}
 	if err == nil && q.Documents {
-		out.Documents, err = v.first(q.Collection, out.Hits)
+		out.Documents, err = v.first(q.Collection, out.Hits, !q.SumsOnly)
 	}
 	if q.SumsOnly {
 		for i := range out.Hits {
@@ -251,11 +251,11 @@ func (v view) search(ctx context.Context, q *SearchRequest) (*SearchAnswer, erro
 }
 
 // first returns the documents of the first hits, of as many as have up to MaxHitBytes together.
-func (v view) first(collection string, hits []retrieval.Hit) ([]Found, error) {
+func (v view) first(collection string, hits []retrieval.Hit, spans bool) ([]Found, error) {
 	var out []Found
 	bytes := 0
 	for _, h := range hits {
-		d, size, err := v.document(collection, h.ID, false)
+		d, size, err := v.document(collection, h.ID, false, spans)
 		if errors.Is(err, storage.ErrNotFound) {
 			err = fmt.Errorf("document %q has a score and no row: %w", h.ID, retrieval.ErrCorrupt)
 		}
@@ -299,7 +299,7 @@ func (r *Replica) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
 	}
 	bytes := 0
 	for _, id := range q.IDs {
-		d, size, err := v.document(q.Collection, id, q.Codes)
+		d, size, err := v.document(q.Collection, id, q.Codes, true)
 		if errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
@@ -315,7 +315,7 @@ func (r *Replica) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
 }
 
 // document reads one, and tells the bytes that it takes in an answer.
-func (v view) document(collection, id string, codes bool) (Found, int, error) {
+func (v view) document(collection, id string, codes, spans bool) (Found, int, error) {
 	row, err := v.rows.Get(bucketDocuments(collection), []byte(id))
 	if err != nil {
 		return Found{}, 0, err
@@ -324,7 +324,7 @@ func (v view) document(collection, id string, codes bool) (Found, int, error) {
 	if err != nil {
 		return Found{}, 0, fmt.Errorf("document %q has no version: %w", id, storage.ErrCorrupt)
 	}
-	return found(id, row, version, codes)
+	return found(id, row, version, codes, spans)
 }
 
 // Status tells of this replica.

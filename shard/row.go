@@ -112,10 +112,7 @@ func readRow(id string, row []byte) (Document, error) {
 		return Document{}, fmt.Errorf("%d bytes, the limit is %d: %w", len(row), MaxDocumentBytes, retrieval.ErrTooLarge)
 	}
 	r := reader{rest: row}
-	d := Document{ID: id, Text: r.string(retrieval.MaxTextBytes, "text"), Fields: r.bytes(MaxFieldsBytes, "fields")}
-	if len(d.Fields) == 0 {
-		d.Fields = nil
-	}
+	d := r.text(id)
 	d.Codes.Codec = retrieval.Codec(r.string(16, "codec"))
 	d.Codes.Width = int(r.uvarint(retrieval.MaxWidth, "width"))
 	r.codes(&d.Codes, int(r.uvarint(retrieval.MaxDocumentTokens, "tokens")))
@@ -130,6 +127,15 @@ func readRow(id string, row []byte) (Document, error) {
 		d.Spans[i] = retrieval.Span{Start: uint32(start), End: uint32(start + r.uvarint(retrieval.MaxTextBytes, "span"))}
 	}
 	return d, r.end("row")
+}
+
+// text reads what stands in front of a row: what people read.
+func (r *reader) text(id string) Document {
+	d := Document{ID: id, Text: r.string(retrieval.MaxTextBytes, "text"), Fields: r.bytes(MaxFieldsBytes, "fields")}
+	if len(d.Fields) == 0 {
+		d.Fields = nil
+	}
+	return d
 }
 
 // codes reads those of so many tokens, whose codec and width are known.
@@ -170,9 +176,24 @@ func rowFields(id string, row []byte) ([]byte, error) {
 	return fields, nil
 }
 
-// found makes an answer of a document's rows, and tells the bytes that it takes. Nothing of the rows is kept.
-func found(id string, row, version []byte, codes bool) (Found, int, error) {
-	d, err := parseRow(id, row)
+// parseText reads a row's text and fields alone.
+func parseText(id string, row []byte) (Document, error) {
+	r := reader{rest: row}
+	d := r.text(id)
+	if r.err != nil {
+		return Document{}, fmt.Errorf("row of document %q: %w", id, r.err)
+	}
+	return d, nil
+}
+
+// found makes an answer of a document's rows, with codes or without, and tells the bytes that it takes. Nothing of the rows is kept. Spans are of use
+// to who has codes or alignments; without both they are passed over, for there is one a token.
+func found(id string, row, version []byte, codes, spans bool) (Found, int, error) {
+	parse := parseRow
+	if !codes && !spans {
+		parse = parseText
+	}
+	d, err := parse(id, row)
 	if err == nil && len(version) != 8 {
 		err = fmt.Errorf("version of document %q has %d bytes: %w", id, len(version), retrieval.ErrCorrupt)
 	}

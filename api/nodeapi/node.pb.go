@@ -494,7 +494,7 @@ type SearchRequest struct {
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
 	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`                                        // keep the state for later phases, and name it in the answer
 	Filter        string                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`                                     // docs/endpoint.md
-	SumsOnly      bool                   `protobuf:"varint,10,opt,name=sums_only,json=sumsOnly,proto3" json:"sums_only,omitempty"`               // hits without their alignments
+	SumsOnly      bool                   `protobuf:"varint,10,opt,name=sums_only,json=sumsOnly,proto3" json:"sums_only,omitempty"`               // hits without their alignments, documents without spans
 	WithDocuments bool                   `protobuf:"varint,9,opt,name=with_documents,json=withDocuments,proto3" json:"with_documents,omitempty"` // of the first hits of each shard, of up to 64 KiB together; with hold, the state is kept only where there are more hits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

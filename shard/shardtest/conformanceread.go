@@ -181,6 +181,16 @@ func (s *suite) hits() {
 			d.Codes = retrieval.Codes{}
 			s.same(a.Documents[i], d)
 		}
+		ask.SumsOnly = true
+		bare, err := s.m.Search(s.Context(), ask)
+		if err != nil || len(bare.Documents) != 12 {
+			s.Fatalf("%v: %+v", err, bare)
+		}
+		for i, d := range bare.Documents {
+			if d.ID != a.Documents[i].ID || d.Text != a.Documents[i].Text || d.Version != a.Documents[i].Version || bare.Hits[i].Alignments != nil {
+				s.Errorf("%+v, not %+v", d, a.Documents[i])
+			}
+		}
 		_, err = s.m.Search(s.Context(), &shard.SearchRequest{Collection: Collection, Query: Query(1, 1), Hold: true})
 		s.is("hold", err, retrieval.ErrInvalid)
 		return
