@@ -9,13 +9,14 @@ import (
 
 	"ostraca/api/nodeapi"
 	"ostraca/consensus"
+	"ostraca/retrieval"
 )
 
 // This file asks a node for all of its shards that a search needs in one call: what a search costs on its way, which for a small one is most of
 // it, is then spent once a node, not once a shard.
 
-// maxTogetherBytes is what the hits and documents of one call may come to; where there could be more, there are more calls.
-const maxTogetherBytes = maxMessageBytes / 4
+// maxTogetherBytes is what the answers to one call may come to, in bytes; where there could be more, there are more calls.
+const maxTogetherBytes = maxMessageBytes / 2
 
 // group is shards that have one node to ask first.
 type group struct {
@@ -56,14 +57,16 @@ func (r *Router) groups(m *Map, q *SearchRequest, alive map[string]consensus.Mem
 	return out
 }
 
-// atOnce returns how many shards may answer a search in one message.
+// atOnce returns how many shards may answer a search in one message, however long their ids are.
 func atOnce(q *SearchRequest) int {
-	bytes := 1 << 10 // of what is no hit
+	const alignment = 8           // bytes of one, at most
+	bytes := retrieval.MaxIDBytes // of what is no hit
 	if q.Query != nil {
-		bytes += q.Query.K * 64 // ids
+		hit := retrieval.MaxIDBytes + 64 // with a sum, and what is around both
 		if !q.SumsOnly {
-			bytes += q.Query.K * 8 * q.Query.Len()
+			hit += alignment * q.Query.Len()
 		}
+		bytes += hit * q.Query.K
 	}
 	if q.Documents {
 		bytes += MaxHitBytes

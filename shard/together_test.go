@@ -45,16 +45,16 @@ func TestGroups(t *testing.T) {
 		}
 	}
 	alive["n0"] = consensus.Member{}
-	q.K = retrieval.MaxK // 3.2 MB of a shard
+	q.K = retrieval.MaxK // up to 8.3 MB of a shard
 	if got := fmt.Sprint(shardsOf(&SearchRequest{Query: q})); got != "[n0[0 1] n0[2] n1[3 4] n1[5] n2[6 7]]" {
 		t.Error(got)
 	}
-	if got := fmt.Sprint(shardsOf(&SearchRequest{Query: q, SumsOnly: true})); got != "[n0[0 1 2] n1[3 4 5] n2[6 7]]" {
-		t.Error(got)
-	}
-	q.Codes, q.Weights = make([]int8, 4096), make([]uint16, 4096)
+	q.K, q.Codes, q.Weights = 5000, make([]int8, 4096), make([]uint16, 4096)
 	if got := shardsOf(&SearchRequest{Query: q}); len(got) != 8 {
 		t.Errorf("large answers travel together: %v", got)
+	}
+	if got := fmt.Sprint(shardsOf(&SearchRequest{Query: q, SumsOnly: true})); got != "[n0[0 1 2] n1[3 4 5] n2[6 7]]" {
+		t.Error(got)
 	}
 	if got := fmt.Sprint(shardsOf(&SearchRequest{Phase: Statistics})); got != "[n0[0 1 2] n1[3 4 5] n2[6 7]]" {
 		t.Error(got)
