@@ -104,7 +104,7 @@ type Group struct {
 
 	mu      sync.Mutex
 	closed  bool
-	pending sync.WaitGroup // Raft's futures: not all of them end when Raft does
+	pending sync.WaitGroup // readers, and Raft's futures: not all of them end when Raft does
 	changed chan struct{}
 	reads   reads
 	purge   purge

@@ -18,8 +18,8 @@ const readTimeout = 10 * time.Second
 // askMore is how long a majority may take to answer before the other voters are asked too: nearly always they are spared.
 const askMore = 3 * time.Millisecond
 
-// reads gathers the readers of a leader. One that arrives while no round runs has a round of its own, and runs it itself, so that its question is
-// on its way before anything else gets the processor; all that arrive meanwhile share the next one.
+// reads gathers the readers of a leader. One that arrives while no round runs, in a term whose barrier is applied, has a round of its own, and runs
+// it itself, so that its question is on its way before anything else gets the processor; all that arrive meanwhile share the next one.
 type reads struct {
 	next    *round
 	running bool
@@ -45,10 +45,10 @@ func (g *Group) ReadIndex(ctx context.Context) (uint64, error) {
 	}
 	g.pending.Add(1)
 	defer g.pending.Done()
-	if !g.reads.running && g.reads.barrier == g.raft.CurrentTerm() { // a barrier does not end with ctx
+	if term := g.raft.CurrentTerm(); !g.reads.running && g.reads.barrier == term { // a barrier would not end with ctx
 		g.reads.running = true
 		g.mu.Unlock()
-		index, err := g.readRound(ctx)
+		index, err := g.readRound(ctx, term)
 		g.mu.Lock()
 		g.reads.running = false
 		g.runRounds()
@@ -90,7 +90,7 @@ func (g *Group) runRounds() {
 			r := g.reads.next
 			g.reads.next = nil
 			g.mu.Unlock()
-			r.index, r.err = g.readRound(context.Background())
+			r.index, r.err = g.readRound(context.Background(), g.raft.CurrentTerm())
 			close(r.done)
 			g.mu.Lock()
 		}
@@ -100,12 +100,11 @@ func (g *Group) runRounds() {
 
 // readRound: a leader knows what is committed once an entry of its own term is, and that it still leads by asking a quorum. The
 // index is taken in between, and the term must be one and the same throughout.
-func (g *Group) readRound(ctx context.Context) (uint64, error) {
-	term := g.raft.CurrentTerm()
+func (g *Group) readRound(ctx context.Context, term uint64) (uint64, error) {
 	if !g.IsLeader() {
 		return 0, ErrNotLeader
 	}
-	if g.reads.barrier != term { // only who runs a round touches it
+	if g.reads.barrier != term { // only who runs a round writes it, and others read it while nobody does
 		err := g.raft.Barrier(readTimeout).Error()
 		if errors.Is(err, storage.ErrFull) { // Raft steps down for it: another may lead, and answer
 			return 0, fmt.Errorf("%w: %w", ErrNotLeader, err)

@@ -27,6 +27,8 @@ const (
 	Slow = time.Second
 	// maxPeer bounds the address of a caller in a line, in bytes.
 	maxPeer = 64
+	// maxShards bounds how many of a search's shards a line names.
+	maxShards = 16
 )
 
 // short are the methods of routers and nodes that should take less than Slow. Others take as long as there is to write, encode or send.
@@ -130,7 +132,7 @@ func (r Requests) tell(ctx context.Context, method, id string, request any, star
 		attributes = append(attributes, slog.Uint64("shard", uint64(q.GetShard())))
 	}
 	if q, ok := request.(interface{ GetShards() []uint32 }); ok {
-		attributes = append(attributes, slog.Any("shards", q.GetShards()))
+		attributes = append(attributes, slog.Any("shards", q.GetShards()[:min(len(q.GetShards()), maxShards)]))
 	}
 	if err != nil {
 		attributes = append(attributes, slog.String("reason", reason))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,14 +20,14 @@ type part[T any] struct {
 	err   error
 }
 
-// fan calls for every shard at once, and returns what they said in shard order.
-func fan[T any](shards int, call func(shard uint32) (T, error)) []part[T] {
-	parts := make([]part[T], shards)
+// fan calls for every number below n at once, of shards mostly, and returns what they said in that order.
+func fan[T any](n int, call func(i uint32) (T, error)) []part[T] {
+	parts := make([]part[T], n)
 	var calls sync.WaitGroup
-	for i := 1; i < shards; i++ {
+	for i := 1; i < n; i++ {
 		calls.Go(func() { parts[i].value, parts[i].err = call(uint32(i)) })
 	}
-	if shards > 0 {
+	if n > 0 {
 		parts[0].value, parts[0].err = call(0)
 	}
 	calls.Wait()
@@ -93,9 +94,12 @@ func attempt(ctx context.Context) time.Duration {
 	return max(time.Until(deadline)/2, attemptTime)
 }
 
-// hedged asks one replica of a shard, a second one if the first is slow, and the next whenever one fails, until one answers or the
+// never is a hedge that does not come.
+const never = time.Duration(math.MaxInt64)
+
+// hedged asks one replica of a shard, a second one if the first has not answered after hedge, and the next whenever one fails, until one answers or the
 // time is over; nodes are the replicas in the order to ask. The first is asked by the caller's own goroutine: nearly always nobody else is.
-func hedged[T any](ctx context.Context, r *Router, shard uint32, nodes []string, call func(context.Context, Peer) (T, error)) (T, error) {
+func hedged[T any](ctx context.Context, r *Router, hedge time.Duration, shard uint32, nodes []string, call func(context.Context, Peer) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // whoever is still at it may stop
 	x := &asking[T]{nodes: nodes, call: func(ctx context.Context, node string) (T, error) {
@@ -104,7 +108,7 @@ func hedged[T any](ctx context.Context, r *Router, shard uint32, nodes []string,
 		return call(ctx, r.options.Link.Replica(node, shard))
 	}}
 	if len(x.nodes) > 1 {
-		defer time.AfterFunc(r.options.Hedge, func() {
+		defer time.AfterFunc(hedge, func() {
 			if ctx.Err() == nil {
 				r.counts.hedges.Add(1)
 				x.ask(ctx, cancel)

@@ -267,7 +267,7 @@ func (r *Router) List(ctx context.Context, q *ListRequest) (*ListAnswer, error) 
 	parts := fan(len(m.Shards), func(shard uint32) (*ListAnswer, error) {
 		ask, count := *q, uint64(0)
 		for {
-			a, err := hedged(ctx, r, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, &ask) })
+			a, err := hedged(ctx, r, r.options.Hedge, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*ListAnswer, error) { return p.List(ctx, &ask) })
 			if err != nil || !q.Count {
 				return a, err
 			}

@@ -295,7 +295,7 @@ func (r *Router) Get(ctx context.Context, q *GetRequest) (*GetAnswer, error) {
 		}
 		ask := *q
 		ask.IDs = ids[shard]
-		return hedged(ctx, r, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*GetAnswer, error) { return p.Get(ctx, &ask) })
+		return hedged(ctx, r, r.options.Hedge, shard, r.order(m, shard, q.Read, alive), func(ctx context.Context, p Peer) (*GetAnswer, error) { return p.Get(ctx, &ask) })
 	})
 	out, found := &GetAnswer{}, map[string]Found{}
 	if err := whole(r, "get", parts, func(a *GetAnswer) []State { return a.States }); err != nil {

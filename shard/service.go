@@ -3,9 +3,7 @@ package shard
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 
 	"ostraca/api/nodeapi"
 	"ostraca/retrieval"
@@ -20,7 +18,7 @@ type service struct {
 // peer returns the node's replica of a shard.
 func (s *service) peer(shard uint32) (*Replica, error) { return s.node.held(shard) }
 
-// Search answers one phase on some shards, all at once.
+// Search answers one phase on some shards, all at once. Of one shard it fails as the shard does; of several each says how it fares.
 func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeapi.SearchResponse, error) {
 	q, err := fromSearch(m)
 	if err != nil {
@@ -32,15 +30,15 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 		if err != nil {
 			return nil, err
 		}
-		return r.Search(ctx, q)
+		return r.Search(ctx, concerning(q, int(r.options.Shards), shards[i:i+1]))
 	})
-	if !slices.ContainsFunc(parts, func(p part[*SearchAnswer]) bool { return p.err == nil }) {
+	if len(parts) == 1 && parts[0].err != nil {
 		return nil, toWire(parts[0].err)
 	}
 	out := &nodeapi.SearchResponse{Answers: make([]*nodeapi.ShardAnswer, len(parts))}
 	for i, p := range parts {
-		if p.err != nil && ctx.Err() == nil && !errors.Is(p.err, ErrNotLeader) { // the call goes well: nobody else tells of it here
-			s.node.options.Logger.WarnContext(ctx, "a shard has no answer", "shard", shards[i], "error", p.err)
+		if p.err != nil && retriable(p.err) && ctx.Err() == nil { // the call goes well, so nobody else tells of it here; of others the caller is to blame, and they may quote it
+			s.node.options.Logger.WarnContext(ctx, "a shard has no answer", "shard", shards[i], "collection", q.Collection, "error", p.err)
 		}
 		out.Answers[i] = toShardAnswer(p)
 	}

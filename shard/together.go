@@ -3,7 +3,6 @@ package shard
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -18,21 +17,21 @@ import (
 // maxTogetherBytes is what the answers to one call may come to, in bytes; where there could be more, there are more calls.
 const maxTogetherBytes = maxMessageBytes / 2
 
-// group is shards that have one node to ask first.
-type group struct {
+// bundle is shards that have one node to ask first.
+type bundle struct {
 	shards []uint32   // ascending
 	orders [][]string // replicas of each, in the order to ask; the first is the same of all
 }
 
-// answers are what shards said to a search.
-type answers = map[uint32]part[*SearchAnswer]
+// byShard is what shards said to a search.
+type byShard = map[uint32]part[*SearchAnswer]
 
 // searchShards asks every shard for one phase, and returns what they said in shard order.
 func (r *Router) searchShards(ctx context.Context, m *Map, q *SearchRequest) []part[*SearchAnswer] {
-	groups := r.groups(m, q, r.options.Link.alive())
+	bundles := r.bundles(m, q, r.options.Link.alive())
 	out := make([]part[*SearchAnswer], len(m.Shards))
-	fan(len(groups), func(i uint32) (struct{}, error) {
-		for shard, p := range r.together(ctx, m, groups[i], q) {
+	fan(len(bundles), func(i uint32) (struct{}, error) {
+		for shard, p := range r.together(ctx, m, bundles[i], q) {
 			out[shard] = p
 		}
 		return struct{}{}, nil
@@ -40,16 +39,16 @@ func (r *Router) searchShards(ctx context.Context, m *Map, q *SearchRequest) []p
 	return out
 }
 
-// groups returns all shards, by the nodes to ask first.
-func (r *Router) groups(m *Map, q *SearchRequest, alive map[string]consensus.Member) []group {
-	var out []group
-	open := map[string]int{} // the group of a node that has room
+// bundles returns all shards, by the nodes to ask first.
+func (r *Router) bundles(m *Map, q *SearchRequest, alive map[string]consensus.Member) []bundle {
+	var out []bundle
+	open := map[string]int{} // the bundle of a node that has room
 	most := atOnce(q)
 	for shard := range m.Shards {
 		order := r.order(m, uint32(shard), q.Read, alive)
 		i, ok := open[order[0]]
 		if !ok || len(out[i].shards) == most {
-			i, out = len(out), append(out, group{})
+			i, out = len(out), append(out, bundle{})
 			open[order[0]] = i
 		}
 		out[i].shards, out[i].orders = append(out[i].shards, uint32(shard)), append(out[i].orders, order)
@@ -74,78 +73,84 @@ func atOnce(q *SearchRequest) int {
 	return max(maxTogetherBytes/bytes, 1)
 }
 
-// together asks a group's node. Shards that have no answer from there, or none soon, are asked each by itself, of their other replicas first.
-func (r *Router) together(ctx context.Context, m *Map, g group, q *SearchRequest) answers {
-	if len(g.shards) == 1 {
-		return r.apart(ctx, m, g, q)
+// together asks a bundle's node. Shards that have no answer from there, or none soon, are asked each by itself, of their other replicas first. A node
+// answers when its slowest shard has: one that is stuck there has the others asked again elsewhere, and their first states held in vain for PinTime.
+func (r *Router) together(ctx context.Context, m *Map, b bundle, q *SearchRequest) byShard {
+	if len(b.shards) == 1 {
+		return r.apart(ctx, m, b, q, r.options.Hedge)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop() // whoever is still at it may stop
 	first, cancel := context.WithTimeout(ctx, attempt(ctx))
 	defer cancel()
-	node, others := g.orders[0][0], group{shards: g.shards}
-	for _, nodes := range g.orders {
+	node, others := b.orders[0][0], bundle{shards: b.shards}
+	for _, nodes := range b.orders {
 		others.orders = append(others.orders, append(slices.Clone(nodes[1:]), node))
 	}
-	hedge, slow := time.Duration(math.MaxInt64), make(chan answers, 1)
-	if slices.ContainsFunc(g.orders, func(nodes []string) bool { return len(nodes) > 1 }) {
+	hedge, slow := never, make(chan byShard, 1)
+	if slices.ContainsFunc(b.orders, func(nodes []string) bool { return len(nodes) > 1 }) {
 		hedge = r.options.Hedge
 	}
+	late, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	timer := time.AfterFunc(hedge, func() {
 		r.counts.hedges.Add(1)
-		slow <- r.apart(ctx, m, others, q)
+		slow <- r.apart(late, m, others, q, never)
 		cancel()
 	})
-	out := r.options.Link.search(first, node, g.shards, asked(q, m, g.shards))
+	out := r.options.Link.search(first, node, b.shards, concerning(q, len(m.Shards), b.shards))
 	left := others.of(func(shard uint32) bool { return out[shard].err != nil && retriable(out[shard].err) })
-	var again answers
-	if timer.Stop() {
-		again = r.apart(ctx, m, left, q)
-	} else if len(left.shards) > 0 {
+	var again byShard
+	if fired := !timer.Stop(); fired && len(left.shards) == len(b.shards) {
 		again = <-slow
+	} else if len(left.shards) > 0 {
+		giveUp() // it waits for shards that have answered by now
+		again = r.apart(ctx, m, left, q, r.options.Hedge)
 	}
 	for _, shard := range left.shards {
-		out[shard] = again[shard]
-	}
-	return out
-}
-
-// apart asks for each shard of a group by itself.
-func (r *Router) apart(ctx context.Context, m *Map, g group, q *SearchRequest) answers {
-	out := answers{}
-	for i, p := range fan(len(g.shards), func(i uint32) (*SearchAnswer, error) {
-		ask := asked(q, m, g.shards[i:i+1])
-		return hedged(ctx, r, g.shards[i], g.orders[i], func(ctx context.Context, p Peer) (*SearchAnswer, error) { return p.Search(ctx, ask) })
-	}) {
-		out[g.shards[i]] = p
-	}
-	return out
-}
-
-// of returns some shards of a group.
-func (g group) of(which func(shard uint32) bool) group {
-	var out group
-	for i, shard := range g.shards {
-		if which(shard) {
-			out.shards, out.orders = append(out.shards, shard), append(out.orders, g.orders[i])
+		if p := again[shard]; p.err == nil || ctx.Err() == nil { // else the time is over, and what the node said tells more
+			out[shard] = p
 		}
 	}
 	return out
 }
 
-// asked returns what of a request concerns some shards.
-func asked(q *SearchRequest, m *Map, shards []uint32) *SearchRequest {
+// apart asks for each shard of a bundle by itself, with a hedge of its own or [never].
+func (r *Router) apart(ctx context.Context, m *Map, b bundle, q *SearchRequest, hedge time.Duration) byShard {
+	out := byShard{}
+	for i, p := range fan(len(b.shards), func(i uint32) (*SearchAnswer, error) {
+		ask := concerning(q, len(m.Shards), b.shards[i:i+1])
+		return hedged(ctx, r, hedge, b.shards[i], b.orders[i], func(ctx context.Context, p Peer) (*SearchAnswer, error) { return p.Search(ctx, ask) })
+	}) {
+		out[b.shards[i]] = p
+	}
+	return out
+}
+
+// of returns some shards of a bundle.
+func (b bundle) of(which func(shard uint32) bool) bundle {
+	var out bundle
+	for i, shard := range b.shards {
+		if which(shard) {
+			out.shards, out.orders = append(out.shards, shard), append(out.orders, b.orders[i])
+		}
+	}
+	return out
+}
+
+// concerning returns what of a request concerns some of all shards.
+func concerning(q *SearchRequest, all int, shards []uint32) *SearchRequest {
 	if q.Phase != Scores {
 		return q
 	}
 	ask := *q
-	ask.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !slices.Contains(shards, Place(id, uint32(len(m.Shards)))) })
+	ask.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !slices.Contains(shards, Place(id, uint32(all))) })
 	return &ask
 }
 
 // search asks a node for some shards.
-func (l *Link) search(ctx context.Context, node string, shards []uint32, q *SearchRequest) answers {
-	out := answers{}
+func (l *Link) search(ctx context.Context, node string, shards []uint32, q *SearchRequest) byShard {
+	out := byShard{}
 	c, err := l.conn(node)
 	if err != nil {
 		for _, shard := range shards {

@@ -494,8 +494,8 @@ type SearchRequest struct {
 	Read          *Read                  `protobuf:"bytes,6,opt,name=read,proto3" json:"read,omitempty"`
 	Hold          bool                   `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`                                        // keep the state for later phases, and name it in the answer
 	Filter        string                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`                                     // docs/endpoint.md
-	SumsOnly      bool                   `protobuf:"varint,10,opt,name=sums_only,json=sumsOnly,proto3" json:"sums_only,omitempty"`               // hits without their alignments, documents without spans
 	WithDocuments bool                   `protobuf:"varint,9,opt,name=with_documents,json=withDocuments,proto3" json:"with_documents,omitempty"` // of the first hits of each shard, of up to 64 KiB together; with hold, the state is kept only where there are more hits
+	SumsOnly      bool                   `protobuf:"varint,10,opt,name=sums_only,json=sumsOnly,proto3" json:"sums_only,omitempty"`               // hits without their alignments, documents that come along without spans
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,16 +586,16 @@ func (x *SearchRequest) GetFilter() string {
 	return ""
 }
 
-func (x *SearchRequest) GetSumsOnly() bool {
+func (x *SearchRequest) GetWithDocuments() bool {
 	if x != nil {
-		return x.SumsOnly
+		return x.WithDocuments
 	}
 	return false
 }
 
-func (x *SearchRequest) GetWithDocuments() bool {
+func (x *SearchRequest) GetSumsOnly() bool {
 	if x != nil {
-		return x.WithDocuments
+		return x.SumsOnly
 	}
 	return false
 }
@@ -2340,10 +2340,10 @@ const file_node_proto_rawDesc = "" +
 	"\x03ids\x18\x05 \x03(\tR\x03ids\x12)\n" +
 	"\x04read\x18\x06 \x01(\v2\x15.ostraca.node.v1.ReadR\x04read\x12\x12\n" +
 	"\x04hold\x18\a \x01(\bR\x04hold\x12\x16\n" +
-	"\x06filter\x18\b \x01(\tR\x06filter\x12\x1b\n" +
+	"\x06filter\x18\b \x01(\tR\x06filter\x12%\n" +
+	"\x0ewith_documents\x18\t \x01(\bR\rwithDocuments\x12\x1b\n" +
 	"\tsums_only\x18\n" +
-	" \x01(\bR\bsumsOnly\x12%\n" +
-	"\x0ewith_documents\x18\t \x01(\bR\rwithDocuments\"3\n" +
+	" \x01(\bR\bsumsOnly\"3\n" +
 	"\x05Phase\x12\x0e\n" +
 	"\n" +
 	"CANDIDATES\x10\x00\x12\n" +

@@ -37,7 +37,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type NodeClient interface {
-	// Search runs one phase of a search, on some of the shards that the node holds. It fails where none of them answers.
+	// Search runs one phase of a search, on some of the shards that the node holds. Of one shard it fails as the shard does.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// Write puts operations of one shard through its log; a follower forwards them to its leader.
 	Write(ctx context.Context, in *WriteRequest, opts ...grpc.CallOption) (*WriteResponse, error)
@@ -159,7 +159,7 @@ func (c *nodeClient) Readmit(ctx context.Context, in *ReadmitRequest, opts ...gr
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
 type NodeServer interface {
-	// Search runs one phase of a search, on some of the shards that the node holds. It fails where none of them answers.
+	// Search runs one phase of a search, on some of the shards that the node holds. Of one shard it fails as the shard does.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// Write puts operations of one shard through its log; a follower forwards them to its leader.
 	Write(context.Context, *WriteRequest) (*WriteResponse, error)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"ostraca/consensus/simnet"
 	"ostraca/retrieval/index"
 	"ostraca/shard"
@@ -176,10 +178,10 @@ func (c *Cluster) Move(i int, ip string) {
 }
 
 // AddRouter starts a further router on a host of its own.
-func (c *Cluster) AddRouter() *shard.Router {
+func (c *Cluster) AddRouter(dial ...grpc.DialOption) *shard.Router {
 	c.t.Helper()
 	ip := fmt.Sprintf("10.0.1.%d", len(c.routers)+1)
-	l, err := shard.OpenLink(shard.LinkOptions{Node: fmt.Sprintf("router-%d", len(c.routers)), Boot: 1, Network: c.Fabric.Host(ip), Listen: ip + c.port, Seeds: c.seeds(), Logger: c.options.Logger})
+	l, err := shard.OpenLink(shard.LinkOptions{Node: fmt.Sprintf("router-%d", len(c.routers)), Boot: 1, Network: c.Fabric.Host(ip), Listen: ip + c.port, Seeds: c.seeds(), Logger: c.options.Logger, Dial: dial})
 	if err != nil {
 		c.t.Fatal(err)
 	}
