@@ -30,6 +30,9 @@ func (s *service) Search(ctx context.Context, m *nodeapi.SearchRequest) (*nodeap
 		if err != nil {
 			return nil, err
 		}
+		if len(shards) == 1 { // all that was asked concerns it
+			return r.Search(ctx, q)
+		}
 		return r.Search(ctx, concerning(q, int(r.options.Shards), shards[i:i+1]))
 	})
 	if len(parts) == 1 && parts[0].err != nil {

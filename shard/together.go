@@ -79,8 +79,6 @@ func (r *Router) together(ctx context.Context, m *Map, b bundle, q *SearchReques
 	if len(b.shards) == 1 {
 		return r.apart(ctx, m, b, q, r.options.Hedge)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop() // whoever is still at it may stop
 	first, cancel := context.WithTimeout(ctx, attempt(ctx))
 	defer cancel()
 	node, others := b.orders[0][0], bundle{shards: b.shards}
@@ -92,7 +90,7 @@ func (r *Router) together(ctx context.Context, m *Map, b bundle, q *SearchReques
 		hedge = r.options.Hedge
 	}
 	late, giveUp := context.WithCancel(ctx)
-	defer giveUp()
+	defer giveUp() // whoever is still at it may stop
 	timer := time.AfterFunc(hedge, func() {
 		r.counts.hedges.Add(1)
 		slow <- r.apart(late, m, others, q, never)
